@@ -1,0 +1,43 @@
+"""gpt2eval: score GPT-2 checkpoints on standard benchmarks, compare them, report the result.
+
+The public names are loaded when they are first used, so that `import gpt2eval` and
+`gpt2eval --help` stay fast.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "gpt2eval.errors": ("Gpt2EvalError",),
+    "gpt2eval.types": (
+        "Estimate",
+        "Generate",
+        "Generated",
+        "Record",
+        "Result",
+        "Rolling",
+        "Sample",
+        "Score",
+        "Scored",
+    ),
+    "gpt2eval.task": ("Metric", "Protocol", "Task"),
+    "gpt2eval.data": ("Dataset", "Hub"),
+    "gpt2eval.run": ("run",),
+    "gpt2eval.results": ("load_results",),
+    "gpt2eval.report": ("to_frame", "write_report"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME_OF)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name]), name)
+    raise AttributeError(f"module 'gpt2eval' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,39 @@
+"""Every error that gpt2eval raises on purpose.
+
+A message names the value received, what was expected and what to do next. The command line
+prints it without a traceback and exits with the class's `exit_code`.
+"""
+
+
+class Gpt2EvalError(Exception):
+    """Base of all errors raised on purpose; catch this to catch them all."""
+
+    exit_code = 2
+
+
+class UsageError(Gpt2EvalError):
+    """An option, a task name or a protocol name that cannot be used."""
+
+
+class CheckpointError(Gpt2EvalError):
+    """A checkpoint that is missing, damaged, or not a GPT-2."""
+
+
+class DataError(Gpt2EvalError):
+    """Benchmark data that is missing, malformed or empty."""
+
+
+class TaskError(Gpt2EvalError):
+    """A task plug-in that breaks the contract of `gpt2eval.Task`."""
+
+
+class ModelError(Gpt2EvalError):
+    """A model that produced something that is not a number."""
+
+    exit_code = 4
+
+
+class StoreError(Gpt2EvalError):
+    """Results or a report that could not be written or read."""
+
+    exit_code = 4

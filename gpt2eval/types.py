@@ -1,0 +1,207 @@
+"""The nouns that flow through the house, as plain data.
+
+Sample -> Request -> Response -> Record -> Estimate -> Result. Nothing here computes, and nothing
+here imports a heavy package, so that reports and comparisons can be made from files alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One item of a benchmark: what is asked, and what counts as right.
+
+    id          unique within the task, stable between runs
+    fields      what the task's own functions read (texts, word counts, ...)
+    references  gold texts of a generation task
+    group       samples of one group are resampled together (sentences of one document);
+                empty: the sample stands alone
+    """
+
+    id: str
+    fields: Mapping[str, Any]
+    references: tuple[str, ...] = ()
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Ask for log p(continuation | context), token by token.
+
+    The two are tokenised together and cut at the length of the tokenised context, as
+    lm-evaluation-harness does (`TemplateLM._encode_pair`): white space at the end of the context
+    moves to the continuation, and an empty context becomes `<|endoftext|>`.
+
+    exclude: words that may not be the prediction at the first token of the continuation; they only
+    change `Scored.greedy_excluding`.
+    """
+
+    context: str
+    continuation: str
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rolling:
+    """Ask for the log-probability of every token of a text that may be longer than the model.
+
+    text        the whole stream that is tokenised and cut into windows
+    start, end  characters of the stream that belong to this request; `end=None` is the end.
+                Requests over one stream are computed in one pass.
+    windows     "disjoint"  lm-evaluation-harness: `<|endoftext|>` first, each window sees one token
+                            of the one before, the last is moved back so that it is full
+                "hf-docs"   the perplexity guide of transformers: no prefix, windows begin every
+                            `stride` tokens, the first token of each goes unscored unless an
+                            earlier window covered it; windows are weighted as the guide does
+                "sliding"   `<|endoftext|>` first, full windows that advance by `stride` tokens,
+                            every token scored once with at least n_ctx - stride of context
+    stride      tokens between windows; needed for "hf-docs" and "sliding"
+    """
+
+    text: str
+    start: int = 0
+    end: int | None = None
+    windows: Literal["disjoint", "hf-docs", "sliding"] = "disjoint"
+    stride: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Ask for a continuation of a prompt.
+
+    temperature 0 is greedy decoding. Otherwise temperature, top_k (0: off) and top_p (1: off) are
+    applied in that order, as in transformers. Sampling depends on the run's seed and on the
+    request alone, never on the batch. Generation ends after max_new_tokens, at `<|endoftext|>`, or
+    at the first of the `stop` strings, which is cut off.
+    """
+
+    prompt: str
+    max_new_tokens: int
+    stop: tuple[str, ...] = ()
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+
+Request = Score | Rolling | Generate
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The answer to Score and Rolling; all arrays have one entry a scored token.
+
+    tokens            token ids, int32
+    logprobs          natural-log probabilities, float32
+    greedy            whether the token was the arg-max, bool
+    context           number of tokens it was conditioned on, int32
+    weights           weight of each token in the mean (1 but for "hf-docs" windows), float64
+    greedy_excluding  `greedy` with the excluded words out of the competition, bool; equal to
+                      `greedy` where nothing was excluded
+    truncated         tokens cut from the left of the context because the model is shorter
+    """
+
+    tokens: NDArray[np.int32]
+    logprobs: NDArray[np.float32]
+    greedy: NDArray[np.bool_]
+    context: NDArray[np.int32]
+    weights: NDArray[np.float64]
+    greedy_excluding: NDArray[np.bool_]
+    truncated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """The answer to Generate.
+
+    text        what the model wrote, without the stop string
+    tokens      the generated token ids, those of the stop string included, int32
+    logprobs    natural-log probability of each under the model (temperature 1, no cut), float32
+    stopped     "stop" (a stop string), "eos" (`<|endoftext|>`) or "length"
+    truncated   tokens cut from the left of the prompt
+    prediction  the part of `text` that is scored, set by the protocol's `extract`
+    """
+
+    text: str
+    tokens: NDArray[np.int32]
+    logprobs: NDArray[np.float32]
+    stopped: Literal["stop", "eos", "length"]
+    truncated: int = 0
+    prediction: str = ""
+
+
+Response = Scored | Generated
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is kept of one sample: one line of records.jsonl.
+
+    statistics  metric name -> the sample's statistics, floats
+    responses   one JSON object a request, see `results.encode_response`
+    references  gold texts, kept so that outputs can be scored again by other tools
+    error       why the sample could not be scored; empty when it was
+    """
+
+    id: str
+    group: str
+    statistics: Mapping[str, Sequence[float]]
+    responses: Sequence[Mapping[str, Any]] = ()
+    references: Sequence[str] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with what is needed to read it.
+
+    low, high    bounds of the interval at `level`; None where there is nothing to resample
+    method       how the interval was made ("wilson", "bootstrap over 62 groups, ...")
+    n            samples behind the value
+    unit         "perplexity", "bits", "fraction", "points" ...
+    denominator  what the sum was divided by, with its size: "241335 words"
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    level: float
+    method: str
+    n: int
+    unit: str
+    denominator: str
+    higher_is_better: bool
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One checkpoint on one task@protocol: the content of a result.json.
+
+    The mappings have the keys that DESIGN.md section 5 lists; `metrics` and each entry of
+    `baselines` (model-free systems such as Lede-3, scored on the same samples) map metric names to
+    Estimates. `path` is the run directory, which also holds records.jsonl.
+    """
+
+    checkpoint: Mapping[str, Any]
+    task: Mapping[str, Any]
+    data: Mapping[str, Any]
+    run: Mapping[str, Any]
+    metrics: Mapping[str, Estimate]
+    ledger: Mapping[str, int]
+    signature: str
+    baselines: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """`task@protocol`."""
+        return f"{self.task['name']}@{self.task['protocol']}"
