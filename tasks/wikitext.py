@@ -144,11 +144,11 @@ def _rejoin(opening: str, closing: str) -> str:
 
 def joined(rows: Iterable[Row], unit: str, prepare: Callable[[str], str]) -> Iterator[Sample]:
     """Articles as stretches of one long text: each row prepared, with `unit` between rows."""
-    pieces = [[prepare(text) for text in article] for article in articles(rows)]
-    parts = [unit.join(piece) for piece in pieces]
+    found = articles(rows)
+    parts = [unit.join(map(prepare, article)) for article in found]
     stream = unit.join(parts)
     start = 0
-    for number, (article, part) in enumerate(zip(pieces, parts, strict=True), 1):
+    for number, (article, part) in enumerate(zip(found, parts, strict=True), 1):
         # The separator after an article is counted with it, so that nothing is left out.
         end = len(stream) if number == len(parts) else start + len(part) + len(unit)
         words = sum(len(text.split()) for text in article)
@@ -199,8 +199,8 @@ def _stretch(sample: Sample, windows: Any, stride: int) -> Rolling:
 _SPACE_TOGGLES = (
     re.compile(r"(?<=[(\[])( ?)(?=[\w\"'$£€<])"),  # after an opening bracket
     re.compile(r"(?<=[\w.!?%\"'>°])( ?)(?=[)\]])"),  # before a closing bracket
-    re.compile(r"(?<=[\w)\]\"'%>°])( ?)(?=[,;:.!?](?: |$))"),  # before punctuation
-    re.compile(r"(?<=\w)( ?)(?='(?:s|t|d|m|re|ve|ll)\b)"),  # before the second half of a contraction
+    re.compile(r"(?<=[\w)\]\"'%>°])( ?)(?=[,;:.!?](?:[ \"')\]]|$))"),  # before punctuation
+    re.compile(r"(?<=[\w>])( ?)(?='(?:s|t|d|m|re|ve|ll)\b)"),  # before the second half of a contraction
     re.compile(r"(?<=\d)( ?)(?=%)"),
 )
 _JOINTS = (
@@ -229,9 +229,10 @@ def _swap_margins(line: str) -> str:
     """` text ` <-> `text`; a line of one space <-> the empty line."""
     if line in ("", " "):
         return " " if line == "" else ""
-    if line.startswith(" ") and line.endswith(" ") and line.strip(" ") == line[1:-1]:
-        return line[1:-1]
-    return f" {line} " if line.strip(" ") == line else line
+    inside = line.strip(" ")
+    if inside and line in (inside, f" {inside} "):
+        return inside if line != inside else f" {inside} "
+    return line
 
 
 _RULES: tuple[Callable[[str], str], ...] = (
