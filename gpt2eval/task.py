@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gpt2eval.types import Generated, Request, Response, Sample
+from gpt2eval.types import Request, Response, Sample
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,11 +98,3 @@ class Task:
         if not name:
             return self.protocols[0]
         return {protocol.name: protocol for protocol in self.protocols}[name]
-
-
-def text_of(responses: Sequence[Response]) -> str:
-    """The scored part of the only generation of a sample."""
-    (response,) = responses
-    if not isinstance(response, Generated):
-        raise TypeError(f"expected a generation, got {type(response).__name__}")
-    return response.prediction
