@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import exp, inf, isnan, log
 
 import numpy as np
@@ -17,7 +18,7 @@ words = perplexity("word_perplexity", "words", lambda s: float(s.fields["words"]
 bytes_ = bits("bits_per_byte", "bytes", lambda s: float(s.fields["bytes"]))
 
 
-def value(metric: Metric, *answers: tuple[Sample, list[Response]]) -> float:
+def value(metric: Metric, *answers: tuple[Sample, Sequence[Response]]) -> float:
     sums = np.sum([metric.stats(s, responses) for s, responses in answers], axis=0)
     return float(metric.value(sums))
 
