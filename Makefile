@@ -48,22 +48,32 @@ $(VENV)/.test: requirements-test.lock $(VENV)/.run
 	$(PIP) install --requirement requirements-test.lock
 	touch $@
 
-# Resolves the ranges of pyproject.toml anew. torch is held at the version whose CPU build the
-# lock is for, without its local part ("+cpu"), so that the same lock installs everywhere.
-TORCH := torch==2.13.0
-FREEZE = $(VENV)-lock/bin/python -m pip freeze --exclude gpt2eval --exclude pip | sed 's/+cpu$$//'
+# Resolves the ranges of pyproject.toml anew, both locks at once, so that they agree. torch is held
+# at the version whose CPU build the locks are for, without its local part ("+cpu"), so that the
+# same lines install everywhere.
+LOCK := $(VENV)-lock
+LOCKED := torch==2.13.0 setuptools
+# The lines of the full list that `make run` needs, as patterns: name==version.
+NAMES := import json, sys; \
+	found = [item["metadata"] for item in json.load(sys.stdin)["install"]]; \
+	print(*(one["name"] + "==.*" for one in found), sep="\n")
 
 lock:  ## resolve the dependencies again: requirements.lock and requirements-test.lock
-	rm -rf $(VENV)-lock
-	$(PYTHON) -m venv $(VENV)-lock
-	$(VENV)-lock/bin/python -m pip install --quiet $(TORCH) setuptools .
-	{ echo '# What `make run` installs. Written by `make lock`.'; $(FREEZE); } > requirements.lock
-	$(VENV)-lock/bin/python -m pip install --quiet --constraint requirements.lock '.[test]'
+	rm -rf $(LOCK)
+	$(PYTHON) -m venv $(LOCK)
+	$(LOCK)/bin/python -m pip install --quiet $(LOCKED) '.[test]'
+	$(LOCK)/bin/python -m pip freeze --all --exclude gpt2eval --exclude pip \
+		| sed 's/+cpu$$//' > $(LOCK)/all
+	$(LOCK)/bin/python -m pip install --quiet --dry-run --ignore-installed \
+		--constraint $(LOCK)/all --report $(LOCK)/run.json $(LOCKED) .
+	$(LOCK)/bin/python -c '$(NAMES)' < $(LOCK)/run.json > $(LOCK)/run
+	{ echo '# What `make run` installs; for Python 3.11 or newer. Written by `make lock`.'; \
+	  grep --ignore-case --line-regexp --file $(LOCK)/run $(LOCK)/all; } > requirements.lock
 	{ echo '# What `make test` installs besides. Written by `make lock`.'; \
 	  echo '--requirement requirements.lock'; \
-	  $(FREEZE) | grep --invert-match --line-regexp --fixed-strings --file requirements.lock; \
+	  grep --ignore-case --line-regexp --invert-match --file $(LOCK)/run $(LOCK)/all; \
 	} > requirements-test.lock
-	rm -rf $(VENV)-lock
+	rm -rf $(LOCK)
 
 clean:  ## remove what was built and installed; results and reports stay
 	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
