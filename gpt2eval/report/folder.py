@@ -26,7 +26,7 @@ def replace_report(directory: Path, files: Mapping[str, bytes], sources: Mapping
     StoreError, with nothing changed, if the directory holds anything but an earlier report.
     """
     before = _earlier_files(directory)
-    _refuse_clashes(directory, set(files) - before)
+    _refuse_clashes(directory, before, set(files))
     stale = sorted(before - set(files))
     try:
         # The marker goes first and claims old and new files, so that a report that was cut short
@@ -85,14 +85,15 @@ def _stays_inside(name: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts and len(path.parts) in (1, 2)
 
 
-def _refuse_clashes(directory: Path, new: set[str]) -> None:
-    for folder in sorted({PurePosixPath(name).parent.as_posix() for name in new} | {"."}):
+def _refuse_clashes(directory: Path, before: set[str], files: set[str]) -> None:
+    """StoreError where a link would lead out of the directory, or a file is not ours."""
+    for folder in sorted({PurePosixPath(name).parent.as_posix() for name in before | files}):
         path = directory / folder
         if folder != "." and path.is_symlink():
             raise StoreError(f"{path} is a link that leads elsewhere; remove it and try again")
         if path.exists() and not path.is_dir():
             raise StoreError(f"{path} is a file, expected a directory; move it and try again")
-    for name in sorted(new):
+    for name in sorted(files - before):
         if os.path.lexists(directory / name):
             raise StoreError(
                 f"{directory / name} is in the way and was not written by an earlier report; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,11 +10,11 @@ import pandas as pd
 from gpt2eval.report.sections import checkpoint_labels, data_mark
 from gpt2eval.types import Estimate, Result
 
-COLUMNS = (
-    "checkpoint kind task protocol metric value low high level method n unit denominator "
-    "higher_is_better metric_signature data data_sha256 subset selected available notice "
-    "parameters dtype device seed checkpoint_sha256 signature run_directory"
-).split()
+_ESTIMATE = ["value", "low", "high", "level", "method", "n", "unit", "denominator"]
+_ESTIMATE += ["higher_is_better"]
+COLUMNS = ["checkpoint", "kind", "task", "protocol", "metric", *_ESTIMATE, "metric_signature"]
+COLUMNS += ["data", "data_sha256", "subset", "selected", "available", "notice", "parameters"]
+COLUMNS += ["dtype", "device", "seed", "checkpoint_sha256", "signature", "run_directory"]
 
 
 def to_frame(results: Sequence[Result]) -> pd.DataFrame:
@@ -47,14 +47,20 @@ def _rows(label: str, result: Result) -> Iterator[dict[str, Any]]:
     }
     shared = _shared(result)
     for metric, estimate in result.metrics.items():
-        yield {"checkpoint": label, "kind": "checkpoint", "metric": metric} | shared | made_by | (
-            _estimate(estimate)
+        yield (
+            {"checkpoint": label, "kind": "checkpoint", "metric": metric}
+            | shared
+            | made_by
+            | (_estimate(estimate))
         )
-    nobody: Mapping[str, Any] = dict.fromkeys(made_by, "") | {"parameters": None}
+    nobody: dict[str, Any] = {**dict.fromkeys(made_by, ""), "parameters": None}
     for name, metrics in result.baselines.items():
         for metric, estimate in metrics.items():
-            yield {"checkpoint": name, "kind": "baseline", "metric": metric} | shared | nobody | (
-                _estimate(estimate)
+            yield (
+                {"checkpoint": name, "kind": "baseline", "metric": metric}
+                | shared
+                | nobody
+                | (_estimate(estimate))
             )
 
 
@@ -73,7 +79,6 @@ def _shared(result: Result) -> dict[str, Any]:
 
 
 def _estimate(estimate: Estimate) -> dict[str, Any]:
-    names = "value low high level method n unit denominator higher_is_better".split()
-    return {name: getattr(estimate, name) for name in names} | {
+    return {name: getattr(estimate, name) for name in _ESTIMATE} | {
         "metric_signature": estimate.signature
     }

@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ from gpt2eval.report.text import format_parameters
 
 SINGLE, DOUBLE = 3.4, 7.0  # inches: one and two columns of a paper
 
-STYLE: Mapping[str, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
     "font.size": 7,
     "axes.titlesize": 7,
@@ -107,9 +107,9 @@ def draw_scores(ax: Axes, rows: Sequence[str], dots: Sequence[Dot], axis: Axis) 
             ax.text(right, y, f"{dot.value} →", ha="right", va="center", color=GREY)
             continue
         if dot.low is not None and dot.high is not None:
-            ends = (min(max(axis.factor * x, left), right) for x in (dot.low, dot.high))
+            low, high = (min(max(axis.factor * x, left), right) for x in (dot.low, dot.high))
             colour = look(dot.look)["color"] if dot.kind == "checkpoint" else GREY
-            ax.hlines(y, *ends, color=colour, linewidth=1.1)
+            ax.hlines(y, low, high, color=colour, linewidth=1.1)
         ax.plot(axis.factor * dot.value, y, **_dot_style(dot))
     ax.set_yticks([height[name] for name in rows], rows)
     ax.set_ylim(-0.7, len(rows) - 0.3)
@@ -145,14 +145,14 @@ def draw_sizes(
 ) -> None:
     """Scores against parameters; published values of one source are joined to a dashed line."""
     for number, (source, points) in enumerate(curves.items()):
-        x, y = zip(*sorted(points), strict=True)
-        values = [axis.factor * value for value in y]
-        ax.plot(x, values, label=source, **reference_style(number))
+        line = sorted(points)
+        values = [axis.factor * value for _, value in line]
+        ax.plot([x for x, _ in line], values, label=source, **reference_style(number))
     for x, dot in dots:
         if not _finite(dot.value):
             continue
         if _finite(dot.low) and _finite(dot.high):
-            low, high = axis.factor * float(dot.low or 0), axis.factor * float(dot.high or 0)
+            low, high = axis.factor * dot.low, axis.factor * dot.high
             ax.vlines(x, low, high, color=look(dot.look)["color"], linewidth=1.1)
         ax.plot(x, axis.factor * dot.value, label=dot.label, **_dot_style(dot))
     sizes = [x for x, _ in dots] + [x for points in curves.values() for x, _ in points]
@@ -204,10 +204,9 @@ def style() -> Any:
 
     The reader's own matplotlibrc has no say, or reports would differ between machines.
     """
-    defaults = {
-        key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")
-    }
-    return mpl.rc_context({**defaults, **STYLE})
+    defaults: dict[Any, Any] = dict(mpl.rcParamsDefault)
+    settings = {key: value for key, value in defaults.items() if not key.startswith("backend")}
+    return mpl.rc_context({**settings, **STYLE})
 
 
 def _dot_style(dot: Dot) -> dict[str, Any]:
@@ -218,7 +217,7 @@ def _dot_style(dot: Dot) -> dict[str, Any]:
     return {**look(dot.look), "markeredgewidth": 0, "linestyle": "none"}
 
 
-def _finite(value: float | None) -> bool:
+def _finite(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
@@ -257,6 +256,4 @@ def _short_number(value: float, _: int | None = None) -> str:
         return f"{value:.0e}".replace("e+0", "e").replace("e+", "e")
     if abs(value) >= 1e4:
         return f"{value / 1000:g}k"
-    return f"{value:g}".replace("-", "−")
-
-
+    return f"{value:g}".replace("-", "\N{MINUS SIGN}")

@@ -88,10 +88,10 @@ def _window_sums(
     positions = np.concatenate([np.arange(count) + start for start, count in context])
     window = np.repeat(np.arange(len(context)), [count for _, count in context])
     cell = window * _BINS + np.log2(np.maximum(positions, 1)).astype(int)
-    shape, size = (len(context), _BINS), len(context) * _BINS
+    size = len(context) * _BINS
     loss = np.bincount(cell, weights=-np.asarray(logprobs, dtype=float), minlength=size)
-    count = np.bincount(cell, minlength=size).astype(float)
-    return loss.reshape(shape), count.reshape(shape)
+    count = np.bincount(cell, minlength=size).astype(np.float64)
+    return loss.reshape(-1, _BINS).astype(np.float64), count.reshape(-1, _BINS)
 
 
 def _curve(

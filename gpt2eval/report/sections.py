@@ -66,7 +66,9 @@ class Section:
         """Published numbers; none for bundled data, which they were not measured on."""
         if self.bundled:
             return []
-        return [row for row in self.first.task.get("references", ()) if row["metric"] in self.metrics]
+        return [
+            row for row in self.first.task.get("references", ()) if row["metric"] in self.metrics
+        ]
 
 
 def is_bundled(result: Result) -> bool:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from gpt2eval.report.sections import Section, data_mark, data_words
 from gpt2eval.report.text import (
+    NOTHING,
     SAMPLE_NOTICE,
     arrow,
     csv_text,
@@ -60,7 +61,9 @@ def summary_markdown(sections: Sequence[Section]) -> str:
             best = best_labels(estimates)
             cells = [_cell(estimates.get(label), label in best) for label in labels]
             named = f"{markdown(metric)} {arrow(shown.higher_is_better)}"
-            rows.append([markdown(section.title), named, markdown(data_words(section.first)), *cells])
+            rows.append(
+                [markdown(section.title), named, markdown(data_words(section.first)), *cells]
+            )
     return "\n\n".join([markdown_table(header, rows, text_columns=3), _legend(sections)])
 
 
@@ -94,13 +97,15 @@ def section_markdown(section: Section) -> str:
             _cell(estimates.get(metric), is_checkpoint and label in best[metric])
             for metric in metrics
         ]
-        rows.append([markdown(label), kind, _distinct(str(e.n) for e in estimates.values()), *cells])
+        rows.append(
+            [markdown(label), kind, _distinct(str(e.n) for e in estimates.values()), *cells]
+        )
     for (model, source), values in _published(section).items():
         cells = [
-            format_value(values[metric], metrics[metric].unit) if metric in values else "–"
+            format_value(values[metric], metrics[metric].unit) if metric in values else NOTHING
             for metric in metrics
         ]
-        rows.append([markdown(model), f"published: {markdown(source)}", "–", *cells])
+        rows.append([markdown(model), f"published: {markdown(source)}", NOTHING, *cells])
     systems_table = markdown_table(header, rows, text_columns=2)
     return "\n\n".join([systems_table, _legend([section]), metrics_markdown(section)])
 
@@ -117,7 +122,7 @@ def metrics_markdown(section: Section) -> str:
                 markdown(shown.unit),
                 markdown(_distinct(each.denominator for each in estimates)),
                 markdown(_distinct(f"{each.level:.0%}, {each.method}" for each in estimates)),
-                markdown(_distinct(each.signature for each in estimates)) or "–",
+                markdown(_distinct(each.signature for each in estimates)) or NOTHING,
             ]
         )
     header = ["metric", "direction", "unit", "divided by", "interval", "signature"]
@@ -190,7 +195,7 @@ def _estimates(section: Section, metric: str) -> dict[str, Estimate]:
 
 def _cell(estimate: Estimate | None, bold: bool) -> str:
     if estimate is None:
-        return "–"
+        return NOTHING
     value, _, interval = format_estimate(estimate).partition(" [")
     shown = f"**{value}**" if bold else value
     return f"{shown} [{interval}" if interval else shown
