@@ -68,7 +68,7 @@ def report_files(results: Sequence[Result], title: str = "") -> dict[str, bytes]
         texts[f"tables/{section.stem}.csv"] = section_csv(section)
     for picture in pictures:
         if picture.data[0]:
-            texts[f"tables/{picture.stem}.csv"] = to_csv(*picture.data)
+            texts[f"plots/{picture.stem}.csv"] = to_csv(*picture.data)
     files = {name: text.encode() for name, text in texts.items()}
     for picture in pictures:
         for ending, content in picture.files.items():

@@ -77,7 +77,7 @@ def ledger_words(ledger: Mapping[str, int], samples: int | None = None) -> str:
     """What happened to the samples besides being scored, in words."""
     failed = ledger.get("failed", 0)
     of_all = f" of {format_count(samples)}" if samples else ""
-    parts = [f"{counted(failed, 'sample')}{of_all} failed and left out"] if failed else []
+    parts = [f"{counted(failed, 'sample')}{of_all} failed and were left out"] if failed else []
     nouns = {"contexts_truncated": "context", "empty_generations": "empty generation"}
     for key, noun in nouns.items():
         if number := ledger.get(key, 0):
@@ -192,7 +192,7 @@ def _embed(picture: Picture) -> str:
     path = f"plots/{picture.stem}"
     vector = f"[pdf]({path}.pdf), [svg]({path}.svg)"
     if picture.data[0]:
-        vector += f", [numbers](tables/{picture.stem}.csv)"
+        vector += f", [numbers]({path}.csv)"
     return f"![{markdown(picture.alt)}]({path}.png)\n\n{markdown(picture.caption)} ({vector})"
 
 

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from gpt2eval.report import plots
 from gpt2eval.report.plots import DOUBLE, SINGLE, Axis, Dot
 from gpt2eval.report.position import Curve, loss_by_position, read_records
-from gpt2eval.report.sections import Section, data_mark, distinguish
+from gpt2eval.report.sections import Section, data_mark, distinguish, file_stems
 from gpt2eval.report.tables import all_labels, systems
-from gpt2eval.report.text import file_stem, plain, shorten
+from gpt2eval.report.text import format_level, plain, shorten
 from gpt2eval.types import Estimate
 
 _LABEL = 24  # characters of a name that a plot has room for; tables print it whole
@@ -65,26 +65,28 @@ def _score_pictures(sections: Sequence[Section], names: Mapping[str, str]) -> It
     for section in sections:
         unit = _main(section)[1].unit
         grouped.setdefault((unit, str(section.first.task.get("kind", ""))), []).append(section)
-    kinds = [file_stem(unit) for unit, _ in grouped]
-    stems = distinguish(kinds, [kind for _, kind in grouped])
+    kinds = [unit for unit, _ in grouped]
+    stems = file_stems(distinguish(kinds, [kind for _, kind in grouped]))
     for stem, members in zip(stems, grouped.values(), strict=True):
         for page, start in enumerate(range(0, len(members), _PANELS), start=1):
             panels = members[start : start + _PANELS]
             pages = f"-{page}" if len(members) > _PANELS else ""
-            yield _score_picture(f"scores-{file_stem(stem)}{pages}", panels, names)
+            yield _score_picture(f"scores-{stem}{pages}", panels, names)
 
 
 def _score_picture(stem: str, panels: Sequence[Section], names: Mapping[str, str]) -> Picture:
     dots = [_dots(section, names) for section in panels]
     order = {"checkpoint": 0, "baseline": 1, "published": 2}
     present = sorted((dot for panel in dots for dot in panel), key=lambda dot: order[dot.kind])
-    rows = list(dict.fromkeys(dot.label for dot in present))
+    rows = list(dict.fromkeys(dot.row for dot in present))
 
     def draw(ax: Axes, number: int) -> None:
         plots.draw_scores(ax, rows, dots[number], _axis(panels[number]))
 
     figure = _grid(panels, draw, height=0.62 + 0.16 * max(len(rows), 2), share_rows=True)
-    said = ["Bars are intervals."]
+    said = [f"Bars are {_levels(panels)} intervals."]
+    if any(len({dot.row for dot in panel}) < len(rows) for panel in dots):
+        said.append("A row without a mark has no value there.")
     if any(dot.kind == "baseline" for dot in present):
         said.append("Open circles are systems without a model.")
     sources = _sources(panels)
@@ -102,7 +104,7 @@ def _dots(section: Section, names: Mapping[str, str]) -> list[Dot]:
         estimate = estimates.get(metric)
         if estimate is None:
             continue
-        name = names[label] if kind == "checkpoint" else f"{shorten(label, _LABEL)} "
+        name = names[label] if kind == "checkpoint" else shorten(label, _LABEL)
         number = list(names).index(label) if kind == "checkpoint" else 0
         dots.append(Dot(name, estimate.value, estimate.low, estimate.high, kind, number))
     for row in section.references:
@@ -122,6 +124,9 @@ def _size_pictures(sections: Sequence[Section], names: Mapping[str, str]) -> Ite
 
 def _size_picture(stem: str, panels: Sequence[Section], names: Mapping[str, str]) -> Picture:
     curves = [_reference_curves(section) for section in panels]
+    # One axis for all panels, or the eye compares places that mean different sizes.
+    sizes = set[float]().union(*(_sizes(section) for section in panels))
+    limits = (min(sizes), max(sizes))
 
     def draw(ax: Axes, number: int) -> None:
         section = panels[number]
@@ -130,12 +135,13 @@ def _size_picture(stem: str, panels: Sequence[Section], names: Mapping[str, str]
             for label, dot in zip(section.results, _dots(section, names), strict=False)
             if dot.kind == "checkpoint" and section.results[label].checkpoint.get("parameters")
         ]
-        plots.draw_sizes(ax, dots, curves[number], _axis(section))
+        plots.draw_sizes(ax, dots, curves[number], _axis(section), limits)
 
     figure = _grid(panels, draw, height=1.9)
     plots.legend_below(figure, columns=2 if len(panels) == 1 else 4)
     shown = ", ".join(f"{section.title} ({_main(section)[0]})" for section in panels)
-    caption = f"Score against number of parameters: {shown}. Bars are intervals."
+    caption = f"Score against number of parameters: {shown}. "
+    caption += f"Bars are {_levels(panels)} intervals; dots of one size stand side by side."
     sources = _sources(panels)
     if any(curves):
         caption += f" Dashed lines join published values: {'; '.join(sources)}."
@@ -161,7 +167,8 @@ def _reference_curves(section: Section) -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = {}
     for row in section.references:
         if row["metric"] == _main(section)[0] and row.get("parameters"):
-            source = f"published: {shorten(row.get('source', ''), 32)}"
+            # Author and year; the caption has the whole source.
+            source = f"published: {shorten(str(row.get('source', '')).partition(',')[0], 32)}"
             found.setdefault(source, []).append((float(row["parameters"]), float(row["value"])))
     return {source: points for source, points in found.items() if len(points) > 1}
 
@@ -256,6 +263,11 @@ def _axis(section: Section) -> Axis:
     # "word perplexity (perplexity)" says nothing twice.
     unit = "" if shown.unit in name else f" ({plain(shown.unit)})"
     return Axis(f"{name}{unit}", shown.higher_is_better)
+
+
+def _levels(panels: Sequence[Section]) -> str:
+    levels = dict.fromkeys(format_level(_main(section)[1].level) for section in panels)
+    return " or ".join(levels)
 
 
 def _sources(panels: Sequence[Section]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -48,8 +48,8 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a checkpoint may be called "$x$"
 }
 
-# Okabe and Ito's colours, told apart with any kind of colour vision; yellow, the weakest on
-# white, comes last. The markers tell the lines apart without any colour.
+# Okabe and Ito's colours, told apart with any kind of colour vision, without their yellow, which is
+# lost on white. The markers tell the lines apart without any colour.
 COLOURS = (
     "#0072B2",
     "#D55E00",
@@ -58,7 +58,6 @@ COLOURS = (
     "#000000",
     "#56B4E9",
     "#E69F00",
-    "#F0E442",
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 GREY = "#666666"
@@ -74,6 +73,11 @@ class Dot:
     high: float | None = None
     kind: str = "checkpoint"
     look: int = 0
+
+    @property
+    def row(self) -> tuple[str, str]:
+        """What tells rows apart: a checkpoint may have the name of a baseline."""
+        return (self.kind, self.label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +95,18 @@ class Axis:
 
 
 def look(index: int) -> dict[str, Any]:
-    """Colour and marker of the checkpoint with that number; 72 pairs before one comes again."""
+    """Colour and marker of the checkpoint with that number; 63 pairs before one comes again."""
     return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
 
 
-def draw_scores(ax: Axes, rows: Sequence[str], dots: Sequence[Dot], axis: Axis) -> None:
-    """Dots with interval bars, one row for each name in `rows`, the first on top."""
-    height = {name: len(rows) - 1 - position for position, name in enumerate(rows)}
+def draw_scores(ax: Axes, rows: Sequence[tuple[str, str]], dots: Sequence[Dot], axis: Axis) -> None:
+    """Dots with interval bars, one line for each of `rows` (kind, label), the first on top."""
+    height = {row: len(rows) - 1 - position for position, row in enumerate(rows)}
     edges = [axis.factor * x for dot in dots for x in (dot.value, dot.low, dot.high) if _finite(x)]
     _score_scale(ax, edges)
     left, right = ax.get_xlim()
     for dot in dots:
-        y = height[dot.label]
+        y = height[dot.row]
         if not _finite(dot.value):
             ax.text(right, y, f"{dot.value} →", ha="right", va="center", color=GREY)
             continue
@@ -111,7 +115,7 @@ def draw_scores(ax: Axes, rows: Sequence[str], dots: Sequence[Dot], axis: Axis) 
             colour = look(dot.look)["color"] if dot.kind == "checkpoint" else GREY
             ax.hlines(y, low, high, color=colour, linewidth=1.1)
         ax.plot(axis.factor * dot.value, y, **_dot_style(dot))
-    ax.set_yticks([height[name] for name in rows], rows)
+    ax.set_yticks([height[row] for row in rows], [label for _, label in rows])
     ax.set_ylim(-0.7, len(rows) - 0.3)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
@@ -122,12 +126,17 @@ def draw_scores(ax: Axes, rows: Sequence[str], dots: Sequence[Dot], axis: Axis) 
 
 def draw_positions(ax: Axes, curves: Mapping[str, Curve], looks: Mapping[str, int]) -> None:
     """Mean loss against context, a line and a band of 1.96 standard errors for each checkpoint."""
+    strength = 0.2 if len(curves) <= 4 else 0.1  # many bands on top of each other turn to mud
     for label, curve in curves.items():
         style = look(looks[label])
         low, high = curve.mean - 1.96 * curve.error, curve.mean + 1.96 * curve.error
-        ax.fill_between(curve.centre, low, high, color=style["color"], alpha=0.18, linewidth=0)
+        band = {"color": style["color"], "alpha": strength, "linewidth": 0, "zorder": 1}
+        ax.fill_between(curve.centre, low, high, **band)
         ax.plot(curve.centre, curve.mean, markeredgewidth=0, label=label, **style)
     ax.set_xscale("log", base=2)
+    first = min(curve.first[0] for curve in curves.values())
+    last = max(curve.last[-1] for curve in curves.values())
+    ax.set_xlim(0.85 * first, 1.15 * (last + 1))
     # Every other power of two: eleven labels do not fit in a column.
     ax.xaxis.set_major_locator(LogLocator(base=4, numticks=20))
     ax.xaxis.set_major_formatter(FuncFormatter(_short_number))
@@ -142,21 +151,24 @@ def draw_sizes(
     dots: Sequence[tuple[float, Dot]],
     curves: Mapping[str, Sequence[tuple[float, float]]],
     axis: Axis,
+    limits: tuple[float, float],
 ) -> None:
-    """Scores against parameters; published values of one source are joined to a dashed line."""
+    """Scores against parameters; published values of one source are joined to a dashed line.
+
+    limits  smallest and largest parameter count of the axis
+    """
     for number, (source, points) in enumerate(curves.items()):
         line = sorted(points)
         values = [axis.factor * value for _, value in line]
-        ax.plot([x for x, _ in line], values, label=source, **reference_style(number))
-    for x, dot in dots:
+        ax.plot([x for x, _ in line], values, label=source, **_reference_style(number))
+    for x, dot in _side_by_side(dots, limits[1] / limits[0]):
         if not _finite(dot.value):
             continue
         if _finite(dot.low) and _finite(dot.high):
             low, high = axis.factor * dot.low, axis.factor * dot.high
             ax.vlines(x, low, high, color=look(dot.look)["color"], linewidth=1.1)
         ax.plot(x, axis.factor * dot.value, label=dot.label, **_dot_style(dot))
-    sizes = [x for x, _ in dots] + [x for points in curves.values() for x, _ in points]
-    _size_scale(ax, min(sizes), max(sizes))
+    _size_scale(ax, *limits)
     ax.yaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.yaxis.set_major_formatter(FuncFormatter(_short_number))
     ax.grid(axis="y")
@@ -165,7 +177,7 @@ def draw_sizes(
     ax.set_ylabel(f"{axis.label}\n{pointer}")
 
 
-def reference_style(number: int) -> dict[str, Any]:
+def _reference_style(number: int) -> dict[str, Any]:
     """Lines of published values: grey, thin, each source with its own dashes."""
     dashes = ("--", ":", "-.")[number % 3]
     return {"color": GREY, "linestyle": dashes, "linewidth": 0.9, "marker": "|", "markersize": 6}
@@ -191,6 +203,9 @@ def save(figure: Figure) -> dict[str, bytes]:
         "svg": {"Date": None, "Creator": None},
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     }
+    # The layout is solved once; it is the slow part, and so the three agree.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     files = {}
     for ending, fields in metadata.items():
         out = io.BytesIO()
@@ -207,6 +222,14 @@ def style() -> Any:
     defaults: dict[Any, Any] = dict(mpl.rcParamsDefault)
     settings = {key: value for key, value in defaults.items() if not key.startswith("backend")}
     return mpl.rc_context({**settings, **STYLE})
+
+
+def _side_by_side(dots: Sequence[tuple[float, Dot]], span: float) -> Iterator[tuple[float, Dot]]:
+    """Dots of equal size moved apart by 2.5 % of the axis, so that no bar hides another."""
+    sizes = [x for x, _ in dots]
+    for number, (x, dot) in enumerate(dots):
+        middle = (sizes.count(x) - 1) / 2
+        yield x * max(span, 2.0) ** (0.025 * (sizes[:number].count(x) - middle)), dot
 
 
 def _dot_style(dot: Dot) -> dict[str, Any]:
@@ -239,21 +262,24 @@ def _score_scale(ax: Axes, edges: Sequence[float]) -> None:
 
 
 def _size_scale(ax: Axes, low: float, high: float) -> None:
-    """A logarithmic axis of parameter counts with at most about six labels."""
+    """A logarithmic axis of parameter counts with as many labels as fit."""
     ax.set_xscale("log")
     room = max((high / low) ** 0.08, 1.2)
     ax.set_xlim(low / room, high * room)
-    steps = (1, 2, 5) if high / low < 50 else (1, 3) if high / low < 1000 else (1,)
-    ticks = [step * 10.0**power for power in range(13) for step in steps]
-    ax.xaxis.set_major_locator(FixedLocator([t for t in ticks if low / room <= t <= high * room]))
+    for steps in ((1, 1.5, 2, 3, 5, 7), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
+        ticks = [step * 10.0**power for power in range(13) for step in steps]
+        inside = [tick for tick in ticks if low / room <= tick <= high * room]
+        if len(inside) <= 5:
+            break
+    ax.xaxis.set_major_locator(FixedLocator(inside))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: format_parameters(x)))
 
 
 def _short_number(value: float, _: int | None = None) -> str:
-    """A tick label: "0.5", "30", "12k", "1e6"."""
+    """A tick label: "0.5", "30", "1.2k", "1e6"."""
     if abs(value) >= 1e6:
         return f"{value:.0e}".replace("e+0", "e").replace("e+", "e")
-    if abs(value) >= 1e4:
+    if abs(value) >= 1e3:
         return f"{value / 1000:g}k"
     return f"{value:g}".replace("-", "\N{MINUS SIGN}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,9 +105,10 @@ def group(results: Sequence[Result]) -> list[Section]:
         [f"data {str(result.data.get('sha256', ''))[:8]}" for result in firsts],
         [f"version {result.task.get('version', '?')}" for result in firsts],
     )
+    stems = file_stems(titles, taken=("summary", "results"))  # the tables over everything
     return [
         Section(title, stem, dict(members))
-        for title, stem, members in zip(titles, _stems(titles), grouped.values(), strict=True)
+        for title, stem, members in zip(titles, stems, grouped.values(), strict=True)
     ]
 
 
@@ -158,15 +159,15 @@ def _question(result: Result) -> str:
     return json.dumps(parts, sort_keys=True, default=str)
 
 
-def _stems(titles: Sequence[str]) -> list[str]:
+def file_stems(titles: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
     """File names for titles; unique without regard to case, as some file systems need."""
     stems: list[str] = []
-    taken = {"summary", "results"}  # the names of the tables over everything
+    used = set(taken)
     for title in titles:
         stem, number = file_stem(title), 1
-        while stem.lower() in taken:
+        while stem.lower() in used:
             number += 1
             stem = f"{file_stem(title)}-{number}"
-        taken.add(stem.lower())
+        used.add(stem.lower())
         stems.append(stem)
     return stems

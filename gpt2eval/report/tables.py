@@ -21,6 +21,7 @@ from gpt2eval.report.text import (
     csv_text,
     format_count,
     format_estimate,
+    format_level,
     format_value,
     markdown,
 )
@@ -121,7 +122,9 @@ def metrics_markdown(section: Section) -> str:
                 "higher is better" if shown.higher_is_better else "lower is better",
                 markdown(shown.unit),
                 markdown(_distinct(each.denominator for each in estimates)),
-                markdown(_distinct(f"{each.level:.0%}, {each.method}" for each in estimates)),
+                markdown(
+                    _distinct(f"{format_level(each.level)}, {each.method}" for each in estimates)
+                ),
                 markdown(_distinct(each.signature for each in estimates)) or NOTHING,
             ]
         )
@@ -204,12 +207,14 @@ def _cell(estimate: Estimate | None, bold: bool) -> str:
 def _legend(sections: Sequence[Section]) -> str:
     """What the brackets, the bold face and the arrows mean."""
     estimates = [each for section in sections for each in section.metrics.values()]
-    levels = _distinct(f"{each.level:.0%}" for each in estimates if each.low is not None)
+    levels = _distinct(format_level(each.level) for each in estimates if each.low is not None)
     parts = ["↑ higher is better, ↓ lower is better"]
     if levels:
         parts.append(f"[low, high] is the {levels} interval")
     if any(len(section.results) > 1 for section in sections):
-        parts.append("bold is the best checkpoint of a row or column as printed, not a test")
+        parts.append(
+            "bold is the best checkpoint as printed, whether or not the difference is significant"
+        )
     return "; ".join(parts) + "."
 
 

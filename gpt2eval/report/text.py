@@ -74,6 +74,11 @@ def format_bytes(number: float) -> str:
     return f"{number / 2**20:.0f} MiB"
 
 
+def format_level(level: float) -> str:
+    """The level of an interval: "95 %"."""
+    return f"{100 * level:g} %"
+
+
 def arrow(higher_is_better: bool) -> str:
     """The direction of better."""
     return "↑" if higher_is_better else "↓"
