@@ -12,7 +12,14 @@ from typing import Any, Literal, TypeGuard
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+    ScalarFormatter,
+)
 
 from gpt2eval.report.position import Curve
 from gpt2eval.report.text import format_parameters
@@ -268,6 +275,10 @@ def _score_scale(ax: Axes, which: Literal["x", "y"], edges: Sequence[float]) -> 
         ticks.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
     ax.set(**{f"{which}lim": (low, high)})
     ticks.set_major_formatter(FuncFormatter(_short_number))
+    if ticks.get_scale() == "linear" and high < 1000:
+        same_decimals = ScalarFormatter(useOffset=False)
+        same_decimals.set_scientific(False)
+        ticks.set_major_formatter(same_decimals)
     return low, high
 
 
