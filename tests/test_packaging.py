@@ -73,8 +73,9 @@ def files_below(directory: Path) -> set[str]:
 @pytest.mark.parametrize("room", ["samples", "demo", "report"])
 def test_wheel_has_every_data_file(in_wheel, room):
     expected = {name for name in files_below(ROOT / "gpt2eval" / room) if not name.endswith(".py")}
-    assert expected, f"gpt2eval/{room} holds no data files"
     assert expected <= in_wheel.keys()
+    # The report may be all code; samples and checkpoints without data would be nothing.
+    assert expected or room == "report"
 
 
 def test_wheel_has_every_module(in_wheel):
