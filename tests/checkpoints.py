@@ -68,11 +68,31 @@ def write_tokenizer_config(directory: Path, n_positions: int) -> None:
     (directory / "tokenizer_config.json").write_text(json.dumps(config, indent=2), "utf-8")
 
 
+def learn_by_heart(model: GPT2LMHeadModel, tokens: torch.Tensor, steps: int, lr: float) -> None:
+    """Train on random crops of one token stream, so that the model's output has words in it."""
+    length = min(64, model.config.n_positions)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, steps)
+    model.train()
+    for _ in range(steps):
+        starts = torch.randint(0, len(tokens) - length, (16, 1))
+        crops = tokens[starts + torch.arange(length)]
+        first = torch.randint(0, model.config.n_positions - length + 1, (1,))
+        positions = first + torch.arange(length)
+        model(crops, labels=crops, position_ids=positions[None]).loss.backward()
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+    model.eval()
+
+
 def write_weights(
     directory: Path,
     config: GPT2Config,
     *,
     seed: int,
+    tokens: torch.Tensor | None = None,
+    steps: int = 0,
     form: Literal["safetensors", "bin"] = "safetensors",
     shards: int = 1,
     prefix: bool = True,
@@ -80,7 +100,7 @@ def write_weights(
     """Random weights under the names GPT-2 repositories use.
 
     prefix=False is the form of OpenAI's own upload: no "transformer." and, as a left-over of old
-    versions, the causal mask of every layer among the weights.
+    versions, the causal mask of every layer among the weights. With steps, trained on tokens.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -88,6 +108,8 @@ def write_weights(
         for name, parameter in model.named_parameters():
             if name.endswith(".bias"):  # zero by default, which would hide a forgotten bias
                 torch.nn.init.normal_(parameter, std=config.initializer_range)
+        if tokens is not None and steps:
+            learn_by_heart(model, tokens, steps, lr=3e-3)
     weights = {
         name: tensor.detach().clone()
         for name, tensor in model.state_dict().items()
@@ -134,14 +156,18 @@ def make_checkpoint(
     form: Literal["safetensors", "bin"] = "safetensors",
     shards: int = 1,
     prefix: bool = True,
+    steps: int = 0,
 ) -> Path:
     """A random GPT-2 with a tokenizer trained on `texts`; vocab is an upper bound.
+
+    With steps, the model is trained on the texts for as many steps (300 take three seconds).
 
     scale is the spread of the initial weights: at 0.2 instead of GPT-2's 0.02 the logits are far
     enough apart that no greedy decision hangs on the last bits of a float.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
+    texts = list(texts)
     tokenizer = train_tokenizer(texts, vocab)
     write_tokenizer(directory, tokenizer, n_positions)
     config = gpt2_config(
@@ -153,7 +179,17 @@ def make_checkpoint(
         scale=scale,
     )
     config.save_pretrained(directory)
-    write_weights(directory, config, seed=seed, form=form, shards=shards, prefix=prefix)
+    tokens = torch.tensor(tokenizer.encode("\n".join(texts)).ids)
+    write_weights(
+        directory,
+        config,
+        seed=seed,
+        tokens=tokens,
+        steps=steps,
+        form=form,
+        shards=shards,
+        prefix=prefix,
+    )
     return directory
 
 
