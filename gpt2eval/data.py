@@ -1,13 +1,29 @@
-"""Where rows come from: bundled samples, a directory, or the Hugging Face hub."""
+"""Where rows come from: bundled samples, a directory, or the Hugging Face hub.
+
+A Dataset lists every place one table of rows can be read from; `load` reads it from the place the
+user chose and says exactly what was read. The readers below turn the public file formats into rows
+with the columns the hub uses, so that a task is written once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import csv
+import gzip
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from gpt2eval.errors import DataError
+
 Row = Mapping[str, Any]
+
+MAX_UNPACKED = 2_000_000_000  # bytes of one .gz file; more is a bomb, not a benchmark
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +50,255 @@ class Dataset:
     read: Callable[[Sequence[Path]], Iterable[Row]]
     hub: Hub | None = None
     known: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Rows, and the `data` section of a result that says where they come from."""
+
+    rows: tuple[Row, ...]
+    provenance: Mapping[str, Any]
+
+
+def bundled_directory() -> Path:
+    """The sample texts that ship with gpt2eval."""
+    return Path(str(files("gpt2eval") / "samples"))
+
+
+def load(dataset: Dataset, place: str | Path, *, offline: bool = False) -> Loaded:
+    """Read a data set from `place`: "bundled", "hub", or a data directory.
+
+    Raises DataError naming what is missing or malformed.
+    """
+    if place == "hub":
+        return _load_hub(dataset, offline)
+    directory = bundled_directory() if place == "bundled" else Path(place).expanduser()
+    paths = _find(dataset, directory)
+    rows = tuple(dataset.read(paths))
+    if not rows:
+        raise DataError(f"{paths[0]} holds no rows; expected at least one")
+    digests = {path.name: _sha256(path) for path in paths}
+    return Loaded(
+        rows,
+        {
+            "source": "bundled" if place == "bundled" else "directory",
+            "files": [str(path.relative_to(directory)) for path in paths],
+            "sha256": digests,
+            "verdict": _verdict(dataset, digests, bundled=place == "bundled"),
+        },
+    )
+
+
+def _find(dataset: Dataset, directory: Path) -> list[Path]:
+    if not directory.is_dir():
+        raise DataError(
+            f"data directory {str(directory)!r} does not exist; expected a directory with"
+            f" {' or '.join(' + '.join(names) for names in dataset.files)}"
+        )
+    for names in dataset.files:
+        paths = [directory / name for name in names]
+        if all(path.is_file() for path in paths):
+            return paths
+    names = dataset.files[0]
+    missing = [name for name in names if not (directory / name).is_file()]
+    others = [" + ".join(names) for names in dataset.files[1:]]
+    raise DataError(
+        f"{directory} lacks {', '.join(missing)}"
+        + (f" (or {'; or '.join(others)})" if others else "")
+        + "; put the file there, or leave --data out to use the bundled samples or the hub"
+    )
+
+
+def _verdict(dataset: Dataset, digests: Mapping[str, str], *, bundled: bool) -> str:
+    if bundled:
+        return "sample data, not a benchmark score"
+    known = [dataset.known.get(digest) for digest in digests.values()]
+    if all(known):
+        return "; ".join(dict.fromkeys(str(text) for text in known))
+    if not dataset.known:
+        return "no digest on record"
+    return "unknown file: its sha256 is not on record"
+
+
+def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
+    hub = dataset.hub
+    if hub is None:
+        raise DataError(
+            f"{' + '.join(dataset.files[0])} is not on the hub in a form that can be read; give a"
+            " directory that holds it with --data"
+        )
+    where = f"{hub.id}{f' ({hub.config})' if hub.config else ''}, split {hub.split}"
+    try:
+        import datasets
+        from huggingface_hub import HfApi, constants
+
+        offline = offline or constants.HF_HUB_OFFLINE
+        revision = None if offline else HfApi().dataset_info(hub.id, timeout=10).sha
+        config = datasets.DownloadConfig(local_files_only=offline)
+        table = datasets.load_dataset(
+            hub.id, hub.config, split=hub.split, revision=revision, download_config=config
+        )
+    except Exception as error:  # the hub client and datasets raise many unrelated classes
+        text = str(error).strip().splitlines()
+        command = f"hf download --repo-type dataset {hub.id}"
+        raise DataError(
+            f"data set {where} could not be had from the Hugging Face hub ({type(error).__name__}:"
+            f" {text[0][:200] if text else 'no reason given'}).\n"
+            f"With a network, fetch it once:  {command}\n"
+            f"Or give a directory that holds {' + '.join(dataset.files[0])}:  --data DIR"
+        ) from error
+    rows = tuple(dict(row) for row in table)
+    if not rows:
+        raise DataError(f"data set {where} holds no rows; expected at least one")
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode())
+    return Loaded(
+        rows,
+        {
+            "source": "hub",
+            "id": hub.id,
+            "config": hub.config,
+            "split": hub.split,
+            "revision": revision or getattr(table.info, "version", None) and str(table.info.version),
+            "files": [],
+            "sha256": {"rows": digest.hexdigest()},
+            "verdict": "read from the hub at the recorded revision",
+        },
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# ---- readers: files -> rows ---------------------------------------------------------------------
+
+
+def read_text(path: Path) -> str:
+    """The whole file as text, line ends as they are; `.gz` is unpacked. UTF-8 or a DataError."""
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path, "rb") as file:
+                content = file.read(MAX_UNPACKED + 1)
+            if len(content) > MAX_UNPACKED:
+                raise DataError(f"{path} unpacks to more than {MAX_UNPACKED} bytes")
+        else:
+            content = path.read_bytes()
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"{path}, line {line}: byte {error.object[error.start]:#04x} is not UTF-8; convert the"
+            " file, for example with: iconv -t utf-8"
+        ) from error
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def read_lines(paths: Sequence[Path]) -> Iterator[Row]:
+    """One row a line, column `text`, without the line end."""
+    for path in paths:
+        text = read_text(path)
+        for line in (text[:-1] if text.endswith("\n") else text).split("\n") if text else ():
+            yield {"text": line.removesuffix("\r")}
+
+
+def read_jsonl(paths: Sequence[Path], *columns: str) -> Iterator[Row]:
+    """One row a JSON line; each must be an object with these columns, all of them strings."""
+    for path in paths:
+        for number, line in enumerate(read_text(path).split("\n"), 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}, line {number}: not valid JSON ({error})") from error
+            if not isinstance(row, dict):
+                raise DataError(
+                    f"{path}, line {number}: a JSON {type(row).__name__}; expected an object"
+                )
+            yield _checked(row, columns, f"{path}, line {number}")
+
+
+def read_csv(paths: Sequence[Path], *columns: str) -> Iterator[Row]:
+    """One row a CSV record; the header must name these columns."""
+    for path in paths:
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        csv.field_size_limit(10_000_000)
+        try:
+            for row in reader:
+                yield _checked(row, columns, f"{path}, line {reader.line_num}")
+        except csv.Error as error:
+            raise DataError(f"{path}, line {reader.line_num}: not valid CSV ({error})") from error
+
+
+def _checked(row: Mapping[str, Any], columns: Sequence[str], place: str) -> Row:
+    for column in columns:
+        if not isinstance(row.get(column), str):
+            found = ", ".join(map(str, list(row)[:8])) or "none"
+            raise DataError(
+                f"{place}: column {column!r} is missing or not a string; found columns: {found}"
+            )
+    return row
+
+
+def read_parallel(paths: Sequence[Path], languages: tuple[str, str]) -> Iterator[Row]:
+    """Two aligned files, a sentence a line -> {"id", languages[0], languages[1], "document"}."""
+    first, second = ([row["text"] for row in read_lines([path])] for path in paths)
+    _check_lengths(paths, len(first), len(second), "lines")
+    for number, pair in enumerate(zip(first, second, strict=True), 1):
+        yield {"id": str(number), "document": "", **dict(zip(languages, pair, strict=True))}
+
+
+_SGML_DOC = re.compile(r"<doc\b[^>]*\bdocid=\"([^\"]*)\"", re.IGNORECASE)
+_SGML_SEG = re.compile(r"<seg\b[^>]*\bid=\"?([^\">]*)\"?[^>]*>(.*?)</seg>", re.IGNORECASE)
+_ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'"}
+
+
+def read_sgml(paths: Sequence[Path], languages: tuple[str, str]) -> Iterator[Row]:
+    """A source and a reference file of WMT -> the rows of `read_parallel`, aligned by id."""
+    first, second = (_segments(path) for path in paths)
+    _check_lengths(paths, len(first), len(second), "segments")
+    for (place, one), (other, two) in zip(first.items(), second.items(), strict=True):
+        if place != other:
+            raise DataError(
+                f"{paths[0]} and {paths[1]} are not aligned: document and segment {place} against"
+                f" {other}"
+            )
+        yield {
+            "id": "/".join(place),
+            "document": place[0],
+            languages[0]: one,
+            languages[1]: two,
+        }
+
+
+def _segments(path: Path) -> dict[tuple[str, str], str]:
+    """(document, segment) -> text, in file order, white space folded as sacrebleu does."""
+    segments: dict[tuple[str, str], str] = {}
+    document = ""
+    for line in read_text(path).split("\n"):
+        if match := _SGML_DOC.search(line):
+            document = match[1]
+        for number, text in _SGML_SEG.findall(line):
+            if (document, number) in segments:
+                raise DataError(f"{path}: document {document!r} has two segments {number!r}")
+            segments[document, number] = _unescape(re.sub(r"\s+", " ", text.strip()))
+    return segments
+
+
+def _unescape(text: str) -> str:
+    """The five XML entities; a bare `&`, as in newstest2014, stays what it is."""
+    for entity, character in _ENTITIES.items():
+        text = text.replace(entity, character)
+    return text.replace("&amp;", "&")
+
+
+def _check_lengths(paths: Sequence[Path], first: int, second: int, what: str) -> None:
+    if first != second:
+        raise DataError(
+            f"{paths[0]} has {first} {what}, {paths[1]} has {second}; expected as many, line for"
+            " line translations of each other"
+        )

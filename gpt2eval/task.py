@@ -7,11 +7,21 @@ that make two published numbers differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import pkgutil
+import re
+import runpy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from gpt2eval.types import Generated, Request, Response, Sample
+from gpt2eval.errors import Gpt2EvalError, TaskError, UsageError
+from gpt2eval.types import Request, Response, Sample
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,16 +103,112 @@ class Task:
     groups: tuple[str, ...] = ()
     source: str = ""
 
-    def protocol(self, name: str = "") -> Protocol:
-        """The protocol of that name; the default for an empty one. KeyError where there is none."""
-        if not name:
-            return self.protocols[0]
-        return {protocol.name: protocol for protocol in self.protocols}[name]
+
+# ---- discovery ----------------------------------------------------------------------------------
 
 
-def text_of(responses: Sequence[Response]) -> str:
-    """The scored part of the only generation of a sample."""
-    (response,) = responses
-    if not isinstance(response, Generated):
-        raise TypeError(f"expected a generation, got {type(response).__name__}")
-    return response.prediction
+def discover(directory: str | Path | None = None) -> dict[str, Task]:
+    """All tasks by name: installed plug-ins, and those of a directory of task files.
+
+    Plug-ins announce themselves in the entry-point group `gpt2eval.tasks` by a module or a package;
+    every Task at the top level of it, or of a module in it, counts. `directory` defaults to
+    `./tasks`, of which only files that import gpt2eval are run. Raises TaskError for a plug-in that
+    cannot be loaded and for two tasks of one name.
+    """
+    found: dict[str, tuple[Task, str]] = {}
+    for entry in sorted(entry_points(group="gpt2eval.tasks"), key=lambda entry: entry.name):
+        for module in _modules(entry.value):
+            _collect(vars(module), str(module.__file__), found)
+    for path in _task_files(directory):
+        _collect(_execute(path), str(path), found)
+    return {name: task for name, (task, _) in sorted(found.items())}
+
+
+def _modules(name: str) -> Iterator[ModuleType]:
+    try:
+        module = import_module(name)
+        yield module
+        for info in pkgutil.iter_modules(getattr(module, "__path__", [])):
+            yield import_module(f"{name}.{info.name}")
+    except Gpt2EvalError:
+        raise
+    except Exception as error:  # a stranger's module may raise anything
+        raise TaskError(f"task plug-in {name!r} cannot be loaded: {error!r}") from error
+
+
+def _task_files(directory: str | Path | None) -> list[Path]:
+    if directory is None:
+        folder = Path("tasks")
+    else:
+        folder = Path(directory).expanduser()
+        if not folder.is_dir():
+            raise UsageError(f"--tasks-dir {str(directory)!r} is not a directory")
+    return [
+        path
+        for path in sorted(folder.glob("*.py"))
+        if re.search(r"^\s*(from|import)\s+gpt2eval\b", path.read_text("utf-8", "replace"), re.M)
+    ]
+
+
+def _execute(path: Path) -> dict[str, Any]:
+    try:
+        return runpy.run_path(str(path), run_name=f"gpt2eval_task_{path.stem}")
+    except Exception as error:  # a user's file may raise anything
+        raise TaskError(f"task file {path} cannot be loaded: {error!r}") from error
+
+
+def _collect(names: Mapping[str, Any], origin: str, found: dict[str, tuple[Task, str]]) -> None:
+    for task in names.values():
+        if not isinstance(task, Task):
+            continue
+        known = found.setdefault(task.name, (task, origin))
+        # A clone of the repository holds the very files that are installed.
+        if known[1] != origin and Path(known[1]).read_bytes() != Path(origin).read_bytes():
+            raise TaskError(
+                f"task {task.name!r} is defined in {known[1]} and in {origin}; rename one of them"
+            )
+
+
+def select(text: str, tasks: Mapping[str, Task]) -> list[tuple[Task, Protocol]]:
+    """`wikitext2,lambada@*,core` -> tasks with protocols, in the order asked, none twice.
+
+    A name is a task, a group or a glob over both; `@protocol` may be a glob too. Raises UsageError
+    that suggests the nearest name.
+    """
+    chosen: dict[str, tuple[Task, Protocol]] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        name, _, protocol = part.partition("@")
+        for task in _matching_tasks(name, tasks):
+            for found in _matching_protocols(task, protocol, part):
+                chosen.setdefault(f"{task.name}@{found.name}", (task, found))
+    if not chosen:
+        raise UsageError(f"--tasks {text!r} names no task; see: gpt2eval tasks")
+    return list(chosen.values())
+
+
+def _matching_tasks(name: str, tasks: Mapping[str, Task]) -> list[Task]:
+    matching = [
+        task for task in tasks.values() if any(fnmatchcase(n, name) for n in (task.name, *task.groups))
+    ]
+    if not matching:
+        names = sorted({*tasks, *(group for task in tasks.values() for group in task.groups)})
+        raise UsageError(f"unknown task {name!r}{_nearest(name, names)}; see: gpt2eval tasks")
+    return matching
+
+
+def _matching_protocols(task: Task, name: str, part: str) -> list[Protocol]:
+    if not name:
+        return [task.protocols[0]]
+    matching = [protocol for protocol in task.protocols if fnmatchcase(protocol.name, name)]
+    if not matching:
+        names = [protocol.name for protocol in task.protocols]
+        raise UsageError(
+            f"task {task.name!r} has no protocol {name!r} (in {part!r}){_nearest(name, names)};"
+            f" it has: {', '.join(names)}"
+        )
+    return matching
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""

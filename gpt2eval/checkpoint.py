@@ -1,0 +1,337 @@
+"""What a checkpoint is on disk: found, checked and hashed before any weight is loaded.
+
+Checkpoints are untrusted. Everything here reads JSON and the safetensors header by itself, with
+bounded memory, and imports neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from gpt2eval.errors import CheckpointError
+
+BUNDLED = ("demo-base", "demo-tuned")
+
+# Values that transformers' GPT2Config assumes where config.json says nothing.
+CONFIG_DEFAULTS = {
+    "vocab_size": 50257,
+    "n_positions": 1024,
+    "n_embd": 768,
+    "n_layer": 12,
+    "n_head": 12,
+}
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+HEADER_LIMIT = 100_000_000  # bytes; the limit of the safetensors library itself
+CONFIG_LIMIT = 10_000_000  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A GPT-2 checkpoint in Hugging Face format.
+
+    name              short, unique in a run, safe as a directory name
+    path              the directory
+    config            config.json
+    weights           the weight files, one or many shards
+    sha256            of the weights: of the file, or of the "digest  name" lines of the shards
+    tokenizer_sha256  of the tokenizer's files, likewise
+    kind              "safetensors" or "pytorch"
+    source            what the user typed: a path, a hub id, or the name of a bundled checkpoint
+    revision          commit on the hub; empty for local directories
+    """
+
+    name: str
+    path: Path
+    config: Mapping[str, Any]
+    weights: tuple[Path, ...]
+    sha256: str
+    tokenizer_sha256: str
+    kind: str
+    source: str
+    revision: str = ""
+
+    def size(self, key: str) -> int:
+        """A size from config.json (`n_embd`, `n_layer`, ...) or GPT-2's default for it."""
+        return int(self.config.get(key, CONFIG_DEFAULTS[key]))
+
+
+def open_checkpoint(source: str | Path, *, offline: bool = False) -> Checkpoint:
+    """Find and check one checkpoint: a directory, a bundled name, or a hub id.
+
+    Raises CheckpointError for anything that is not a complete GPT-2 checkpoint.
+    """
+    directory, revision = _locate(str(source), offline)
+    config = _read_config(directory)
+    weights, kind = _find_weights(directory)
+    if kind == "safetensors":
+        _check_shapes(directory, config, weights)
+    return Checkpoint(
+        name=safe_name(str(source) if revision else directory.resolve().name),
+        path=directory,
+        config=config,
+        weights=weights,
+        sha256=digest_files(weights),
+        tokenizer_sha256=digest_files(_find_tokenizer(directory)),
+        kind=kind,
+        source=str(source),
+        revision=revision,
+    )
+
+
+def open_checkpoints(sources: Sequence[str | Path], *, offline: bool = False) -> list[Checkpoint]:
+    """Open several checkpoints and give them names that differ."""
+    opened = [open_checkpoint(source, offline=offline) for source in sources]
+    names = [checkpoint.name for checkpoint in opened]
+    if len(set(names)) < len(names):
+        # checkpoint-500 of two runs: the parent directory tells them apart.
+        names = [
+            safe_name(f"{c.path.resolve().parent.name}-{c.name}") if names.count(c.name) > 1 else c.name
+            for c in opened
+        ]
+    unique = []
+    for number, (checkpoint, name) in enumerate(zip(opened, names, strict=True)):
+        if name in names[:number]:
+            name = f"{name}-{number + 1}"
+        unique.append(replace(checkpoint, name=name))
+    return unique
+
+
+def safe_name(text: str, limit: int = 80) -> str:
+    """A text as a directory name: ASCII letters, digits, `.`, `_`, `-`; never `.` or `..`."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
+    if len(name) > limit:
+        name = f"{name[: limit - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return name or "checkpoint"
+
+
+def digest_files(paths: Sequence[Path]) -> str:
+    """sha256 of one file, or of the `digest  name` lines of several, sorted by name."""
+    digests = {path.name: _sha256(path) for path in paths}
+    if len(digests) == 1:
+        return next(iter(digests.values()))
+    lines = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _locate(source: str, offline: bool) -> tuple[Path, str]:
+    """The directory of a checkpoint, and its hub revision if it came from there."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path, ""
+    if source in BUNDLED:
+        return Path(str(files("gpt2eval") / "demo" / source)), ""
+    if path.exists():
+        raise CheckpointError(
+            f"{source!r} is a file; expected the directory that holds config.json and the weights"
+        )
+    if source.startswith((".", "/", "~")) or source.count("/") > 1 or os.sep == "\\" and "\\" in source:
+        raise CheckpointError(
+            f"checkpoint directory {source!r} does not exist; expected a directory with config.json,"
+            " the weights and the tokenizer, or the id of a checkpoint on the hub such as 'gpt2'"
+        )
+    return _download(source, offline)
+
+
+def _download(source: str, offline: bool) -> tuple[Path, str]:
+    """Fetch a hub checkpoint into the local cache; only files that hold data, never code."""
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    patterns = ["config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES]
+    try:
+        directory = snapshot_download(
+            source,
+            allow_patterns=[*patterns, "pytorch_model*.bin", "pytorch_model.bin.index.json"],
+            # OpenAI's repositories hold the same weights in several formats.
+            ignore_patterns=["onnx/*", "*/*"],
+            local_files_only=offline or constants.HF_HUB_OFFLINE,
+            etag_timeout=5,
+        )
+    except HFValidationError as error:
+        raise CheckpointError(
+            f"checkpoint {source!r} is neither a directory nor a hub id ({error})"
+        ) from error
+    except Exception as error:  # the hub client raises many unrelated classes
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
+        raise CheckpointError(
+            f"checkpoint {source!r} is not a directory here, and it could not be had from the"
+            f" Hugging Face hub ({type(error).__name__}: {reason}).\n"
+            f"With a network, fetch it once:  hf download {source}\n"
+            "Or give the directory of a local checkpoint:  --model ./my-checkpoint"
+        ) from error
+    path = Path(directory)
+    return path, path.name
+
+
+def _read_config(directory: Path) -> Mapping[str, Any]:
+    path = directory / "config.json"
+    if not path.is_file():
+        found = ", ".join(sorted(p.name for p in directory.iterdir())[:8]) or "nothing"
+        raise CheckpointError(
+            f"{directory} has no config.json (found: {found}); expected a GPT-2 checkpoint in"
+            " Hugging Face format, as save_pretrained writes it"
+        )
+    config = _read_json(path)
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path} holds a {type(config).__name__}; expected a JSON object")
+    kind = config.get("model_type")
+    if kind != "gpt2":
+        raise CheckpointError(
+            f"{directory} is a checkpoint of model_type {kind!r}; gpt2eval scores 'gpt2' only"
+        )
+    for key in CONFIG_DEFAULTS:
+        value = config.get(key, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 10_000_000:
+            raise CheckpointError(f"{path} says {key} = {value!r}; expected a positive integer")
+    heads, width = config.get("n_head", 12), config.get("n_embd", 768)
+    if width % heads:
+        raise CheckpointError(f"{path} says n_embd = {width}, which n_head = {heads} does not divide")
+    return config
+
+
+def _read_json(path: Path) -> Any:
+    if path.stat().st_size > CONFIG_LIMIT:
+        raise CheckpointError(
+            f"{path} has {path.stat().st_size} bytes; expected less than {CONFIG_LIMIT}"
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not valid JSON: {error}") from error
+
+
+def _find_weights(directory: Path) -> tuple[tuple[Path, ...], str]:
+    for name in WEIGHT_FILES:
+        kind = "safetensors" if name.endswith(".safetensors") else "pytorch"
+        index = directory / f"{name}.index.json"
+        if (directory / name).is_file():
+            return (directory / name,), kind
+        if index.is_file():
+            return _shards(directory, index), kind
+    raise CheckpointError(
+        f"{directory} has no weights; expected model.safetensors or pytorch_model.bin,"
+        " or one of them in shards with its .index.json"
+    )
+
+
+def _shards(directory: Path, index: Path) -> tuple[Path, ...]:
+    content = _read_json(index)
+    table = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(table, dict) or not table:
+        raise CheckpointError(f"{index} has no weight_map; expected tensor name -> shard file")
+    shards = []
+    for name in sorted({str(value) for value in table.values()}):
+        if Path(name).name != name:
+            raise CheckpointError(f"{index} names the shard {name!r}; expected a plain file name")
+        if not (directory / name).is_file():
+            raise CheckpointError(f"{index} names the shard {name!r}, which is missing")
+        shards.append(directory / name)
+    return tuple(shards)
+
+
+def _find_tokenizer(directory: Path) -> list[Path]:
+    found = [directory / name for name in TOKENIZER_FILES if (directory / name).is_file()]
+    names = {path.name for path in found}
+    if "tokenizer.json" not in names and not {"vocab.json", "merges.txt"} <= names:
+        raise CheckpointError(
+            f"{directory} has no tokenizer; expected tokenizer.json, or vocab.json with merges.txt"
+            " (for OpenAI's vocabulary: save_pretrained of the tokenizer of 'gpt2')"
+        )
+    return found
+
+
+def _check_shapes(directory: Path, config: Mapping[str, Any], weights: Iterable[Path]) -> None:
+    """Compare every tensor's shape with what the config promises, from the headers alone."""
+    shapes: dict[str, list[int]] = {}
+    for path in weights:
+        shapes.update(read_safetensors_header(path))
+    shapes = {name.removeprefix("transformer."): shape for name, shape in shapes.items()}
+    for name, expected in expected_shapes(config):
+        if name not in shapes:
+            raise CheckpointError(
+                f"{directory}: the weights lack {name!r}, which config.json promises; found"
+                f" {len(shapes)} tensors"
+            )
+        if tuple(shapes[name]) != expected:
+            raise CheckpointError(
+                f"{directory}: tensor {name!r} has shape {tuple(shapes[name])}; config.json"
+                f" promises {expected}"
+            )
+
+
+def expected_shapes(config: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """(tensor name without `transformer.`, shape) of a GPT-2 with this config, one by one.
+
+    A generator, so that a config asking for a million layers fails at the first that is missing.
+    """
+    vocab, positions, width, layers, _ = (config.get(k, v) for k, v in CONFIG_DEFAULTS.items())
+    inner = config.get("n_inner") or 4 * width
+    block = {
+        "ln_1.weight": (width,),
+        "ln_1.bias": (width,),
+        "attn.c_attn.weight": (width, 3 * width),
+        "attn.c_attn.bias": (3 * width,),
+        "attn.c_proj.weight": (width, width),
+        "attn.c_proj.bias": (width,),
+        "ln_2.weight": (width,),
+        "ln_2.bias": (width,),
+        "mlp.c_fc.weight": (width, inner),
+        "mlp.c_fc.bias": (inner,),
+        "mlp.c_proj.weight": (inner, width),
+        "mlp.c_proj.bias": (width,),
+    }
+    yield "wte.weight", (vocab, width)
+    yield "wpe.weight", (positions, width)
+    for layer in range(layers):
+        for name, shape in block.items():
+            yield f"h.{layer}.{name}", shape
+    yield "ln_f.weight", (width,)
+    yield "ln_f.bias", (width,)
+
+
+def read_safetensors_header(path: Path) -> dict[str, list[int]]:
+    """Tensor name -> shape, after checking that the file is as long as its header says."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(HEADER_LIMIT, size - 8):
+            raise CheckpointError(
+                f"{path} is not a safetensors file: {size} bytes, header of {length} bytes announced"
+            )
+        try:
+            header = json.loads(file.read(length))
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path} has a damaged safetensors header: {error}") from error
+    try:
+        tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        end = 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
+        shapes = {name: [int(n) for n in entry["shape"]] for name, entry in tensors.items()}
+    except (AttributeError, KeyError, TypeError, IndexError, ValueError) as error:
+        raise CheckpointError(f"{path} has a damaged safetensors header: {error!r}") from error
+    if end != size:
+        raise CheckpointError(
+            f"{path} has {size} bytes; its header announces {end}. The file is truncated or damaged;"
+            " copy or download it again"
+        )
+    return shapes

@@ -1,0 +1,32 @@
+"""The metrics: statistics of a sample, and a function of their sum.
+
+Every name here makes a `gpt2eval.task.Metric` (or a tuple of them) or prepares the text that one
+reads. numpy is all that is loaded until a metric from another library is asked for.
+"""
+
+from gpt2eval.metrics.bleu import bleu, chrf
+from gpt2eval.metrics.likelihood import (
+    accuracy,
+    bits,
+    perplexity,
+    sample_perplexity,
+    token_perplexity,
+)
+from gpt2eval.metrics.rouge import rouge, rouge_average
+from gpt2eval.metrics.text import first_sentence, first_sentences, split_sentences, text_of
+
+__all__ = [
+    "accuracy",
+    "bits",
+    "bleu",
+    "chrf",
+    "first_sentence",
+    "first_sentences",
+    "perplexity",
+    "rouge",
+    "rouge_average",
+    "sample_perplexity",
+    "split_sentences",
+    "text_of",
+    "token_perplexity",
+]

@@ -1,0 +1,295 @@
+"""The results store: one directory a run, records as they come, `result.json` last.
+
+`OUTPUT/<checkpoint>/<task>@<protocol>/<run id>/` holds `records.jsonl`, one line a sample, and
+`result.json`, which exists only when the run is complete. The run id is a digest of everything that
+can change the numbers, so the same command finds its own unfinished run and goes on, and a changed
+one never mixes with it.
+
+Format history:
+  1  first
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TextIO
+
+from gpt2eval.errors import StoreError
+from gpt2eval.types import Estimate, Generated, Record, Response, Result, Scored
+
+FORMAT = 1
+RESULT = "result.json"
+RECORDS = "records.jsonl"
+
+
+def run_directory(output: Path, checkpoint: str, task: str, identity: Mapping[str, Any]) -> Path:
+    """Where the run with this identity keeps its files."""
+    content = json.dumps(identity, sort_keys=True, ensure_ascii=False)
+    run_id = hashlib.sha256(content.encode()).hexdigest()[:12]
+    return output / checkpoint / task / run_id
+
+
+def prepare_output(output: Path) -> None:
+    """Create the output directory and prove that it can be written; StoreError if not."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        probe = output / f".write-test-{os.getpid()}"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(
+            f"output directory {str(output)!r} cannot be written ({error.strerror}); give another"
+            " one with --output"
+        ) from error
+
+
+# ---- records ------------------------------------------------------------------------------------
+
+
+class RecordWriter:
+    """Appends records to a run's `records.jsonl`; each is on disk when `write` returns."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / RECORDS
+        self.file: TextIO
+        with _saving(self.path):
+            directory.mkdir(parents=True, exist_ok=True)
+            self.file = self.path.open("a", encoding="utf-8")
+
+    def write(self, record: Record) -> None:
+        """Append one line."""
+        with _saving(self.path):
+            self.file.write(json.dumps(asdict(record), ensure_ascii=False, allow_nan=False) + "\n")
+            self.file.flush()
+
+    def close(self) -> None:
+        """Make sure that the disk has it all."""
+        with _saving(self.path):
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+
+
+def read_records(directory: Path) -> Iterator[Record]:
+    """The records of a run, in the order they were written.
+
+    Raises StoreError for a line that is not a record, naming it.
+    """
+    path = directory / RECORDS
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                yield _parse_record(path, number, line)
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+
+
+def recover_records(directory: Path) -> list[Record]:
+    """What an interrupted run left; a torn last line is cut off so that appending is safe."""
+    path = directory / RECORDS
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with _saving(path), path.open("r+b") as file:
+            file.truncate(whole)
+    return list(read_records(directory))
+
+
+def _parse_record(path: Path, number: int, line: str) -> Record:
+    try:
+        content = json.loads(line)
+        return Record(**{item.name: content[item.name] for item in fields(Record)})
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}, line {number}: not a record ({error!r})") from error
+
+
+def encode_response(response: Response) -> dict[str, Any]:
+    """A response as JSON: arrays as lists, flags as a string of 0 and 1, contexts run-length."""
+    if isinstance(response, Generated):
+        return {
+            "type": "generated",
+            "text": response.text,
+            "prediction": response.prediction,
+            "stopped": response.stopped,
+            "truncated": response.truncated,
+            "tokens": response.tokens.tolist(),
+            "logprobs": _shortest(response.logprobs),
+        }
+    content: dict[str, Any] = {
+        "type": "scored",
+        "truncated": response.truncated,
+        "tokens": response.tokens.tolist(),
+        "logprobs": _shortest(response.logprobs),
+        "greedy": _flags(response.greedy),
+        "context": _runs(response.context.tolist()),
+    }
+    if (response.greedy_excluding != response.greedy).any():
+        content["greedy_excluding"] = _flags(response.greedy_excluding)
+    if (response.weights != 1).any():
+        content["weights"] = response.weights.tolist()
+    return content
+
+
+def decode_response(content: Mapping[str, Any]) -> Response:
+    """The inverse of `encode_response`."""
+    import numpy as np
+
+    log_probs = np.asarray(content["logprobs"], dtype=np.float32)
+    tokens = np.asarray(content["tokens"], dtype=np.int32)
+    if content["type"] == "generated":
+        return Generated(
+            text=content["text"],
+            tokens=tokens,
+            logprobs=log_probs,
+            stopped=content["stopped"],
+            truncated=content["truncated"],
+            prediction=content["prediction"],
+        )
+    greedy = np.array([flag == "1" for flag in content["greedy"]], dtype=bool)
+    excluding = content.get("greedy_excluding", content["greedy"])
+    context = [start + i for start, count in content["context"] for i in range(count)]
+    return Scored(
+        tokens=tokens,
+        logprobs=log_probs,
+        greedy=greedy,
+        context=np.asarray(context, dtype=np.int32),
+        weights=np.asarray(content.get("weights", [1.0] * len(tokens)), dtype=np.float64),
+        greedy_excluding=np.array([flag == "1" for flag in excluding], dtype=bool),
+        truncated=content["truncated"],
+    )
+
+
+def _shortest(values: Any) -> list[float]:
+    """float32 values by their shortest decimal form, which reads back to the same float32."""
+    return [float(text) for text in values.astype(str)]
+
+
+def _flags(values: Any) -> str:
+    return "".join("1" if value else "0" for value in values.tolist())
+
+
+def _runs(values: Sequence[int]) -> list[list[int]]:
+    """1,2,3,1,2 -> [[1, 3], [1, 2]]: start and length of each stretch that rises by one."""
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and value == runs[-1][0] + runs[-1][1]:
+            runs[-1][1] += 1
+        else:
+            runs.append([value, 1])
+    return runs
+
+
+# ---- results ------------------------------------------------------------------------------------
+
+
+def write_result(result: Result, directory: Path) -> None:
+    """Write `result.json`, atomically: it is there whole, or not at all."""
+    content = {"format": FORMAT, **asdict(result)}
+    del content["path"]
+    text = json.dumps(_finite(content), ensure_ascii=False, indent=2, allow_nan=False)
+    write_atomically(directory / RESULT, text + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file by one with this text; StoreError where the disk says no."""
+    partial = path.with_name(f"{path.name}.partial")
+    with _saving(path):
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+
+def _finite(content: Any) -> Any:
+    """JSON has no infinity: the perplexity of a hopeless model is kept as the text "inf"."""
+    if isinstance(content, float) and not math.isfinite(content):
+        return str(content)
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return content
+
+
+def read_result(directory: Path) -> Result:
+    """The result of a finished run; StoreError where there is none or it is not ours."""
+    path = directory / RESULT
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise StoreError(f"{path} has format {found!r}; this version of gpt2eval reads {FORMAT}")
+    try:
+        estimates = {name: _estimate(entry) for name, entry in content["metrics"].items()}
+        baselines = {
+            system: {name: _estimate(entry) for name, entry in metrics.items()}
+            for system, metrics in content["baselines"].items()
+        }
+        sections = {
+            key: content[key] for key in ("checkpoint", "task", "data", "run", "ledger", "signature")
+        }
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise StoreError(f"{path} is not a result of gpt2eval ({error!r})") from error
+    return Result(**sections, metrics=estimates, baselines=baselines, path=directory)
+
+
+def _estimate(entry: Mapping[str, Any]) -> Estimate:
+    numbers = {
+        key: None if entry[key] is None else float(entry[key])
+        for key in ("value", "low", "high", "level")
+    }
+    return Estimate(**{**entry, **numbers})
+
+
+def load_results(*paths: str | Path) -> list[Result]:
+    """All finished runs in these directories or below, sorted by path.
+
+    Raises StoreError where there is none.
+    """
+    directories: set[Path] = set()
+    for path in map(Path, paths):
+        found = {file.parent for file in path.rglob(RESULT)}
+        if not found:
+            raise StoreError(f"{str(path)!r} holds no {RESULT}; expected the --output of a run")
+        directories |= found
+    return [read_result(directory) for directory in sorted(directories)]
+
+
+class _saving:
+    """Turn a failed write into a StoreError that says what was being saved and why it failed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            remedy = "make room" if full else "check permissions"
+            raise StoreError(
+                f"{self.path} could not be saved ({error.strerror}); {remedy} and run the same"
+                " command again: what was saved is kept"
+            ) from error
+
+
+def digests(items: Iterable[Any]) -> str:
+    """sha256 over the repr of plain data, item by item."""
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(repr(item).encode())
+        digest.update(b"\n")
+    return digest.hexdigest()

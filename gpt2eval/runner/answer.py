@@ -1,0 +1,50 @@
+"""One stream of answers to requests of all kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from gpt2eval.model import Model
+from gpt2eval.runner.generate import generate
+from gpt2eval.runner.score import score
+from gpt2eval.types import Generate, Request, Response
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The response to `requests[number]` and what it cost.
+
+    tokens   fed to the model for it
+    seconds  its share of the time of its batches
+    Requests that share a pass each carry the whole cost of it.
+    """
+
+    number: int
+    response: Response
+    tokens: int
+    seconds: float
+
+
+def answer(
+    model: Model,
+    requests: Sequence[Request],
+    *,
+    seed: int = 0,
+    batch_size: int | None = None,
+    on_plan: Callable[[int], None] = lambda _tokens: None,
+) -> Iterator[Answer]:
+    """Answer requests in the order that suits the machine; each is answered exactly once.
+
+    seed        of sampled generations
+    batch_size  most sequences in a batch; None: as many as the token budget holds
+    on_plan     called with the number of tokens each part of the work will feed to the model
+    """
+    scored = [(n, request) for n, request in enumerate(requests) if not isinstance(request, Generate)]
+    written = [(n, request) for n, request in enumerate(requests) if isinstance(request, Generate)]
+    if scored:
+        for item in score(model, scored, batch_size, on_plan):
+            yield Answer(*item)
+    if written:
+        for item in generate(model, written, seed, batch_size, on_plan):
+            yield Answer(*item)

@@ -1,0 +1,254 @@
+"""Score and Rolling: token log-probabilities from windows over streams.
+
+Requests are first turned into streams. Requests over the same tokens share a stream, so what two
+protocols both ask is computed once; each then takes its slice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from gpt2eval.errors import ModelError
+from gpt2eval.model import Model
+from gpt2eval.runner.batches import TOKEN_BUDGET, batches, halving
+from gpt2eval.runner.windows import Window, continuation, disjoint, hf_docs, sliding
+from gpt2eval.types import Rolling, Score, Scored
+
+
+@dataclass(slots=True)
+class Slice:
+    """The part of a stream one request wants: scored tokens with index in [begin, end)."""
+
+    request: int
+    begin: int
+    end: int
+    truncated: int = 0
+
+
+@dataclass(slots=True)
+class Stream:
+    """Tokens, the windows over them, and room for what is computed (one entry a token)."""
+
+    tokens: list[int]
+    windows: list[Window]
+    excluded: tuple[str, ...] = ()
+    slices: list[Slice] = field(default_factory=list)
+    waiting: int = 0
+    seconds: float = 0.0
+    computed: int = 0
+    log_probs: np.ndarray = field(init=False)
+    greedy: np.ndarray = field(init=False)
+    greedy_excluding: np.ndarray = field(init=False)
+    context: np.ndarray = field(init=False)
+    weights: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        size = len(self.tokens)
+        self.log_probs = np.full(size, np.nan, dtype=np.float32)
+        self.greedy = np.zeros(size, dtype=bool)
+        self.greedy_excluding = np.zeros(size, dtype=bool)
+        self.context = np.zeros(size, dtype=np.int32)
+        self.weights = np.zeros(size)
+
+    def answer(self, part: Slice) -> Scored:
+        """What one request gets: the scored tokens of its slice."""
+        scored = self.context > 0
+        scored[: part.begin] = scored[part.end :] = False
+        return Scored(
+            tokens=np.asarray(self.tokens, dtype=np.int32)[scored],
+            logprobs=self.log_probs[scored],
+            greedy=self.greedy[scored],
+            context=self.context[scored],
+            weights=self.weights[scored],
+            greedy_excluding=self.greedy_excluding[scored],
+            truncated=part.truncated,
+        )
+
+
+def score(
+    model: Model,
+    requests: Sequence[tuple[int, Score | Rolling]],
+    batch_size: int | None,
+    plan_done: Callable[[int], None],
+) -> Iterator[tuple[int, Scored, int, float]]:
+    """Answer numbered requests, in any order: (number, response, tokens fed, seconds).
+
+    plan_done is called once with the number of tokens that will be fed to the model.
+    """
+    streams = plan(model, requests)
+    work = [(stream, window) for stream in streams for window in stream.windows]
+    plan_done(sum(window.end - window.begin for _, window in work))
+    excluded = _Excluder(model)
+    for stream in streams:
+        if not stream.windows:  # a text of one token, say: there is nothing to condition it on
+            for piece in stream.slices:
+                yield piece.request, stream.answer(piece), 0, 0.0
+
+    def run(batch: list[tuple[Stream, Window]]) -> float:
+        begin = time.perf_counter()
+        _run_batch(model, batch, excluded)
+        return time.perf_counter() - begin
+
+    budget = TOKEN_BUDGET[model.device.type]
+    for batch in batches(work, lambda item: item[1].end - item[1].begin, budget, batch_size):
+        for part, seconds in halving(run, batch):
+            fed = sum(window.end - window.begin for _, window in part)
+            for stream, window in part:
+                stream.computed += window.end - window.begin
+                stream.seconds += seconds * (window.end - window.begin) / fed
+                stream.waiting -= 1
+                if stream.waiting == 0:
+                    for piece in stream.slices:
+                        yield piece.request, stream.answer(piece), stream.computed, stream.seconds
+
+
+def plan(model: Model, requests: Sequence[tuple[int, Score | Rolling]]) -> list[Stream]:
+    """Streams that answer all requests, each distinct stream once, without windows none needs."""
+    streams: dict[object, Stream] = {}
+    scores = [(number, r) for number, r in requests if isinstance(r, Score)]
+    _plan_scores(model, scores, streams)
+    _plan_rolling(model, [(n, r) for n, r in requests if isinstance(r, Rolling)], streams)
+    for stream in streams.values():
+        stream.windows = [
+            window
+            for window in stream.windows
+            if any(window.first < s.end and s.begin <= window.end for s in stream.slices)
+        ]
+        stream.waiting = len(stream.windows)
+    return list(streams.values())
+
+
+def _plan_scores(
+    model: Model, requests: Sequence[tuple[int, Score]], streams: dict[object, Stream]
+) -> None:
+    pairs = [_move_spaces(request.context, request.continuation) for _, request in requests]
+    contexts = model.encode([context for context, _ in pairs])
+    wholes = model.encode([context + continued for context, continued in pairs])
+    for (number, request), context, whole in zip(requests, contexts, wholes, strict=True):
+        if not whole:
+            raise ModelError(f"nothing to score in {request!r}: it has no tokens")
+        # A token may span the two texts; then the cut by length leaves it to the continuation.
+        cut = min(len(context), len(whole) - 1)
+        tokens = whole if cut else [model.prefix_id, *whole]
+        cut = max(cut, 1)
+        key = ("score", tuple(tokens), cut)
+        if key not in streams:
+            windows = list(continuation(cut, len(tokens) - cut, model.n_ctx))
+            streams[key] = Stream(tokens, windows, request.exclude)
+        stream = streams[key]
+        stream.excluded = stream.excluded or request.exclude
+        stream.slices.append(Slice(number, cut, len(tokens), truncated=stream.windows[0].begin))
+
+
+def _move_spaces(context: str, continued: str) -> tuple[str, str]:
+    """White space at the end of the context belongs to the continuation, as in lm-eval."""
+    stripped = context.rstrip()
+    return stripped, context[len(stripped) :] + continued
+
+
+def _plan_rolling(
+    model: Model, requests: Sequence[tuple[int, Rolling]], streams: dict[object, Stream]
+) -> None:
+    encoded: dict[str, tuple[list[int], list[int]]] = {}
+    for number, request in requests:
+        if request.text not in encoded:
+            encoded[request.text] = model.encode_with_starts(request.text)
+        tokens, starts = encoded[request.text]
+        key = ("rolling", request.text, request.windows, request.stride)
+        prefix = [] if request.windows == "hf-docs" else [model.prefix_id]
+        if key not in streams:
+            streams[key] = Stream([*prefix, *tokens], list(_windows(model, request, len(tokens))))
+        end = len(request.text) if request.end is None else request.end
+        begin_token, end_token = np.searchsorted(starts, [request.start, end])
+        if end == len(request.text):
+            end_token = len(tokens)
+        streams[key].slices.append(
+            Slice(number, int(begin_token) + len(prefix), int(end_token) + len(prefix))
+        )
+
+
+def _windows(model: Model, request: Rolling, tokens: int) -> Iterator[Window]:
+    if request.windows == "disjoint":
+        return disjoint(tokens, model.n_ctx)
+    stride = min(request.stride or model.n_ctx, model.n_ctx)
+    if request.windows == "hf-docs":
+        return hf_docs(tokens, model.n_ctx, stride)
+    return sliding(tokens, model.n_ctx, stride)
+
+
+class _Excluder:
+    """Word list -> mask over the vocabulary of the tokens that are one of these words."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.masks: dict[tuple[str, ...], torch.Tensor] = {}
+
+    def mask(self, words: tuple[str, ...]) -> torch.Tensor:
+        if words not in self.masks:
+            rows = self.model.head.shape[0]
+            size = min(len(self.model.tokenizer), rows)
+            wanted = set(words)
+            hits = [i for i in range(size) if self.model.decode([i]).strip().lower() in wanted]
+            mask = torch.zeros(rows, dtype=torch.bool)
+            mask[hits] = True
+            self.masks[words] = mask.to(self.model.device)
+        return self.masks[words]
+
+
+@torch.inference_mode()
+def _run_batch(model: Model, batch: list[tuple[Stream, Window]], excluded: _Excluder) -> None:
+    rows = [stream.tokens[window.begin : window.end] for stream, window in batch]
+    hidden = model.hidden(rows)
+    for lists in _by_exclusion(batch):
+        _run_head(model, hidden, batch, lists, excluded)
+
+
+def _by_exclusion(batch: list[tuple[Stream, Window]]) -> list[list[int]]:
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for row, (stream, _) in enumerate(batch):
+        groups.setdefault(stream.excluded, []).append(row)
+    return list(groups.values())
+
+
+def _run_head(
+    model: Model,
+    hidden: torch.Tensor,
+    batch: list[tuple[Stream, Window]],
+    rows: list[int],
+    excluded: _Excluder,
+) -> None:
+    """Log-probabilities of the scored positions of these rows, written into their streams."""
+    words = batch[rows[0]][0].excluded
+    where, columns, targets = [], [], []
+    for row in rows:
+        stream, window = batch[row]
+        width = window.end - window.begin
+        where += [row] * window.count
+        columns += range(width - window.count, width)
+        targets += stream.tokens[window.first : window.end + 1]
+    index = torch.tensor([where, columns], device=model.device)
+    log_probs, greedy, greedy_excluding = model.log_probs(
+        hidden[index[0], index[1]],
+        torch.tensor(targets, device=model.device),
+        excluded.mask(words) if words else None,
+    )
+    if not torch.isfinite(log_probs).all():
+        raise ModelError(
+            f"the model gave log-probabilities that are not finite ({model.dtype}); try --dtype"
+            " float32, and check the checkpoint"
+        )
+    done = 0
+    for row in rows:
+        stream, window = batch[row]
+        part, to = slice(done, done + window.count), slice(window.first, window.end + 1)
+        stream.log_probs[to] = log_probs[part].numpy()
+        stream.greedy[to] = greedy[part].numpy()
+        stream.greedy_excluding[to] = greedy_excluding[part].numpy()
+        stream.context[to] = np.arange(window.first, window.end + 1) - window.begin
+        stream.weights[to] = window.weight
+        done += window.count

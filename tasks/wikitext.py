@@ -1,0 +1,403 @@
+"""WikiText-2 and WikiText-103: language modelling on Wikipedia articles (Merity et al. 2016).
+
+https://arxiv.org/abs/1609.07843. The two share the text of their test sets; in the `-v1` files of
+the paper protocols rare words are `<unk>`, by the vocabulary of each.
+
+One model on this one text gets anything from 19 to 60, depending on what is done to the text, how
+it is cut into windows, and what the log-likelihood is divided by. Each protocol here names one
+choice of the three, and an article is the unit that intervals resample.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gpt2eval import Dataset, Hub, Protocol, Rolling, Sample, Task, data, metrics, recipes
+
+Row = data.Row
+
+KNOWN = {
+    "173c87a53759e0201f33e0ccf978e510c2042d7f2cb78229d9a50d79b9e7dd08": (
+        "official wiki.test.raw (the same text in WikiText-2 and WikiText-103)"
+    ),
+    "d790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0": (
+        "official WikiText-2 wiki.test.tokens"
+    ),
+}
+
+
+# ---- rows and articles --------------------------------------------------------------------------
+
+
+def read_wikitext(paths: Sequence[Path]) -> Iterator[Row]:
+    """The file as the rows of `Salesforce/wikitext`: a line each with its "\\n", blank ones empty."""
+    for path in paths:
+        lines = data.read_text(path).split("\n")
+        if lines[-1] == "":
+            lines.pop()
+        for line in lines:
+            yield {"text": "" if line == " " else f"{line}\n"}
+
+
+def is_heading(line: str) -> bool:
+    """Whether a line opens an article: ` = Title = `, but not ` = = Section = = `.
+
+    The rule is that of `EleutherAI/wikitext_document_level`, with the two false headings that it
+    finds among the formulas of the official test set.
+    """
+    flat = line.replace("= = =", "===").replace("= =", "==").strip()
+    return flat.startswith("= ") and flat.endswith(" =")
+
+
+def articles(rows: Iterable[Row]) -> list[list[str]]:
+    """Rows grouped by article, 62 in the test set; leading blank rows belong to the first."""
+    found: list[list[str]] = [[]]
+    for row in rows:
+        if is_heading(row["text"]) and any(text.strip() for text in found[-1]):
+            found.append([])
+        found[-1].append(row["text"])
+    return found
+
+
+def title(article: Sequence[str]) -> str:
+    """The heading of an article, or its first words."""
+    heading = next((text for text in article if text.strip()), "")
+    return heading.strip().strip("= ")[:60]
+
+
+def on_file(lines: Sequence[str]) -> str:
+    """Rows as they stand in the file, where a blank line is " \\n"."""
+    return "".join(line or " \n" for line in lines)
+
+
+# ---- lm-eval ------------------------------------------------------------------------------------
+
+
+def pages(text: str) -> Iterator[str]:
+    """The file as `EleutherAI/wikitext_document_level` cuts it.
+
+    Lines are joined by "\n" again, so the one between two pages belongs to neither: the official
+    test file gives 1,290,527 bytes in 62 pages, which is what the numbers that lm-eval users
+    publish were divided by.
+    """
+    page: list[str] = []
+    for line in text.split("\n"):
+        if is_heading(line) and "\n".join(page).strip():
+            yield "\n".join(page)
+            page = []
+        elif is_heading(line):
+            page = []  # the blank line that opens the file is a page of its own there, and dropped
+        page.append(line)
+    yield "\n".join(page)
+
+
+def lm_eval_samples(rows: Iterable[Row]) -> Iterator[Sample]:
+    """Pages as lm-eval sees them, words and bytes counted before anything is done to the text."""
+    for number, page in enumerate(pages(on_file([row["text"] for row in rows])), 1):
+        yield Sample(
+            id=f"{number}",
+            fields={
+                "title": title([page.split("\n", 1)[0]]),
+                "page": page,
+                "words": len(re.split(r"\s+", page)),
+                "bytes": len(page.encode()),
+            },
+        )
+
+
+def lm_eval_detokenize(page: str) -> str:
+    """The replacements of lm-eval and Megatron-LM, in their order, oddities included."""
+    page = page.replace("s '", "s'")
+    page = re.sub(r"/' [0-9]/", r"/'[0-9]/", page)  # never matches: the slashes are literal
+    for old, new in ((" @-@ ", "-"), (" @,@ ", ","), (" @.@ ", ".")):
+        page = page.replace(old, new)
+    for mark in ":;.!?,":
+        page = page.replace(f" {mark} ", f"{mark} ")
+    for opening, inside, closing in ((r"\(", r"\)", r"\)"), (r"\[", r"\]", r"\]"), ("{", "}", "}")):
+        page = re.sub(rf"{opening}\s*([^{inside}]*?)\s*{closing}", _rejoin(opening, closing), page)
+    for quote in "\"'":
+        page = re.sub(rf"{quote}\s*([^{quote}]*?)\s*{quote}", rf"{quote}\1{quote}", page)
+    for old, new in (
+        ("= = = =", "===="),
+        ("= = =", "==="),
+        ("= =", "=="),
+        (f" {chr(176)} ", chr(176)),
+        (" \n", "\n"),
+        ("\n ", "\n"),
+        (" N ", " 1 "),
+        (" 's", "'s"),
+    ):
+        page = page.replace(old, new)
+    return page
+
+
+def _rejoin(opening: str, closing: str) -> str:
+    return opening.removeprefix("\\") + r"\1" + closing.removeprefix("\\")
+
+
+# ---- hf-docs ------------------------------------------------------------------------------------
+
+
+def joined(rows: Iterable[Row], unit: str, prepare: Callable[[str], str]) -> Iterator[Sample]:
+    """Articles as stretches of one long text: each row prepared, with `unit` between rows."""
+    found = articles(rows)
+    parts = [unit.join(map(prepare, article)) for article in found]
+    stream = unit.join(parts)
+    start = 0
+    for number, (article, part) in enumerate(zip(found, parts, strict=True), 1):
+        # The separator after an article is counted with it, so that nothing is left out.
+        end = len(stream) if number == len(parts) else start + len(part) + len(unit)
+        words = sum(len(text.split()) for text in article)
+        yield Sample(
+            id=f"{number}",
+            fields={
+                "title": title(article),
+                "stream": stream,
+                "start": start,
+                "end": end,
+                "words+eos": words + len(article),
+            },
+        )
+        start = end
+
+
+def hf_docs(stride: int, references: tuple[Any, ...] = ()) -> Protocol:
+    """The perplexity guide of transformers with this stride."""
+    return Protocol(
+        name=f"hf-docs-{stride}",
+        summary=f"transformers' guide: raw text, rows joined by blank lines, stride {stride}, per token",
+        detail=(
+            "The rows of wikitext-2-raw-v1 are joined by two new lines (empty rows too, an artefact"
+            " worth 1,423 tokens) and read as one text in windows of the model's length that begin"
+            f" every {stride} tokens. Divided by BPE tokens, so checkpoints with other tokenizers"
+            " cannot be compared, and the number looks better than one per word. Windows are"
+            " weighted by their labels minus one, as the guide does."
+        ),
+        dataset=RAW,
+        samples=lambda rows: joined(rows, "\n\n", str),
+        requests=lambda sample: [_stretch(sample, "hf-docs", stride)],
+        metrics=(metrics.token_perplexity(),),
+        options={"text": "raw", "join": "\\n\\n", "stride": stride, "prefix": "none"},
+        references=references,
+    )
+
+
+def _stretch(sample: Sample, windows: Any, stride: int) -> Rolling:
+    fields = sample.fields
+    return Rolling(fields["stream"], fields["start"], fields["end"], windows, stride)
+
+
+# ---- paper --------------------------------------------------------------------------------------
+
+# Each rule swaps the two spellings of a boundary wherever either occurs: "word ," <-> "word,".
+# Applied twice a rule gives its input back, so the whole is undone by the rules in reverse, on any
+# text. Where a WikiText line already has the rare spelling, it gets the other one.
+_SPACE_TOGGLES = (
+    re.compile(r"(?<=[(\[])( ?)(?=[\w\"'$£€<])"),  # after an opening bracket
+    re.compile(r"(?<=[\w.!?%\"'>°])( ?)(?=[)\]])"),  # before a closing bracket
+    re.compile(r"(?<=[\w)\]\"'%>°])( ?)(?=[,;:.!?](?:[ \"')\]]|$))"),  # before punctuation
+    re.compile(r"(?<=[\w>])( ?)(?='(?:s|t|d|m|re|ve|ll)\b)"),  # before the second half of a contraction
+    re.compile(r"(?<=\d)( ?)(?=%)"),
+)
+_JOINTS = (
+    re.compile(r"(?<=\w)(?: @-@ |-)(?=\w)"),
+    re.compile(r"(?<=\d)(?: @,@ |,)(?=\d)"),
+    re.compile(r"(?<=\d)(?: @\.@ |\.)(?=\d)"),
+)
+_QUOTES = re.compile(r'"( ?)([^\s"]|[^\s"][^"]*[^\s"])\1"')
+
+
+def _swap_joint(match: re.Match[str]) -> str:
+    mark = match[0].strip(" @")
+    return mark if len(match[0]) > 1 else f" @{mark}@ "
+
+
+def _swap_space(match: re.Match[str]) -> str:
+    return "" if match[1] else " "
+
+
+def _swap_quotes(match: re.Match[str]) -> str:
+    space = "" if match[1] else " "
+    return f'"{space}{match[2]}{space}"'
+
+
+def _swap_margins(line: str) -> str:
+    """` text ` <-> `text`; a line of one space <-> the empty line."""
+    if line in ("", " "):
+        return " " if line == "" else ""
+    inside = line.strip(" ")
+    if inside and line in (inside, f" {inside} "):
+        return inside if line != inside else f" {inside} "
+    return line
+
+
+_RULES: tuple[Callable[[str], str], ...] = (
+    _swap_margins,
+    *(partial(rule.sub, _swap_joint) for rule in _JOINTS),
+    partial(_QUOTES.sub, _swap_quotes),
+    *(partial(rule.sub, _swap_space) for rule in _SPACE_TOGGLES),
+)
+
+
+def detokenize(text: str) -> str:
+    """WikiText as ordinary English; `tokenize` gives back exactly what went in, for any text."""
+    return "\n".join(_apply(line, _RULES) for line in text.split("\n"))
+
+
+def tokenize(text: str) -> str:
+    """The inverse of `detokenize`."""
+    return "\n".join(_apply(line, _RULES[::-1]) for line in text.split("\n"))
+
+
+def _apply(line: str, rules: Iterable[Callable[[str], str]]) -> str:
+    for rule in rules:
+        line = rule(line)
+    return line
+
+
+def paper_samples(prepare: Callable[[str], str]) -> Callable[[Iterable[Row]], Iterator[Sample]]:
+    """Articles as stretches of the file, each line prepared."""
+
+    def samples(rows: Iterable[Row]) -> Iterator[Sample]:
+        def line(text: str) -> str:
+            return prepare((text or " \n").removesuffix("\n")) + "\n"
+
+        return joined(rows, "", line)
+
+    return samples
+
+
+def paper_protocol(
+    dataset: Dataset, prepare: Callable[[str], str], text: str, references: tuple[Any, ...]
+) -> Protocol:
+    """The GPT-2 paper's protocol as far as it is known."""
+    return Protocol(
+        name="paper",
+        summary=f"GPT-2 paper (compatible): -v1 text, {text}, stride 32, per word and line end",
+        detail=(
+            "The -v1 file with its <unk> is read as one text in full windows that advance by 32"
+            " tokens, so nearly every token sees almost the model's whole length of context. The"
+            " log-likelihood is divided by words plus one <eos> a line, 245,569 in the official"
+            " file, not by BPE tokens. OpenAI published neither its de-tokenizer nor its stride:"
+            " both are guesses, recorded as options. Thirty-two times the work of @lm-eval."
+        ),
+        dataset=dataset,
+        samples=paper_samples(prepare),
+        requests=lambda sample: [_stretch(sample, "sliding", 32)],
+        metrics=(
+            metrics.perplexity(
+                "word_perplexity", "words and line ends", lambda sample: sample.fields["words+eos"]
+            ),
+        ),
+        options={"text": "v1", "detokenizer": text, "stride": 32, "prefix": "<|endoftext|>"},
+        references=references,
+    )
+
+
+# ---- the tasks ----------------------------------------------------------------------------------
+
+RAW = Dataset(
+    files=(("wikitext2/wiki.test.raw",),),
+    read=read_wikitext,
+    hub=Hub("Salesforce/wikitext", "wikitext-2-raw-v1"),
+    known=KNOWN,
+)
+
+
+def lm_eval_protocol(dataset: Dataset) -> Protocol:
+    """lm-evaluation-harness's task `wikitext`."""
+    return Protocol(
+        name="lm-eval",
+        summary="lm-evaluation-harness `wikitext`: de-tokenised articles, disjoint windows, per word",
+        detail=(
+            "Each article is de-tokenised (not invertibly) and read from <|endoftext|> in disjoint"
+            " windows. The log-likelihood of the de-tokenised text is divided by the words"
+            " (241,335: split on white space, empty ends counted) and bytes (1,290,527) of the"
+            " original text, as lm-eval 0.4 does."
+        ),
+        dataset=dataset,
+        samples=lm_eval_samples,
+        requests=lambda sample: [Rolling(lm_eval_detokenize(sample.fields["page"]))],
+        metrics=(
+            metrics.perplexity("word_perplexity", "words", lambda s: s.fields["words"]),
+            metrics.perplexity("byte_perplexity", "bytes", lambda s: s.fields["bytes"]),
+            metrics.bits("bits_per_byte", "bytes", lambda s: s.fields["bytes"]),
+        ),
+        options={"text": "raw", "detokenizer": "lm-eval", "windows": "disjoint"},
+        references=(
+            *recipes.published("word_perplexity", "lm-eval, ml-by-hand releases", gpt2=37.3698),
+            *recipes.published("bits_per_byte", "lm-eval, ml-by-hand releases", gpt2=0.9769),
+            *recipes.published(
+                "word_perplexity",
+                "lm-eval, d-matrix model cards",
+                gpt2_medium=26.7466,
+                gpt2_large=22.6329,
+                gpt2_xl=20.3766,
+            ),
+        ),
+    )
+
+
+WIKITEXT2 = Task(
+    name="wikitext2",
+    version=1,
+    summary="Wikipedia articles, language modelling",
+    source="Merity et al. 2016, https://arxiv.org/abs/1609.07843",
+    groups=("core", "gpt2-paper"),
+    protocols=(
+        lm_eval_protocol(RAW),
+        hf_docs(
+            1024,
+            recipes.published("token_perplexity", "transformers, perplexity guide", gpt2_large=19.44),
+        ),
+        hf_docs(
+            512,
+            recipes.published("token_perplexity", "transformers, perplexity guide", gpt2_large=16.44),
+        ),
+        paper_protocol(
+            Dataset(
+                files=(("wikitext2/wiki.test.tokens",),),
+                read=read_wikitext,
+                hub=Hub("Salesforce/wikitext", "wikitext-2-v1"),
+                known=KNOWN,
+            ),
+            detokenize,
+            "invertible de-tokenizer",
+            recipes.paper("word_perplexity", (29.41, 22.76, 19.93, 18.34)),
+        ),
+    ),
+)
+
+WIKITEXT103 = Task(
+    name="wikitext103",
+    version=1,
+    summary="Wikipedia articles, language modelling (the test text of WikiText-2)",
+    source="Merity et al. 2016, https://arxiv.org/abs/1609.07843",
+    groups=("gpt2-paper",),
+    protocols=(
+        lm_eval_protocol(
+            Dataset(
+                # The raw test texts of the two are the same file.
+                files=(("wikitext103/wiki.test.raw",), ("wikitext2/wiki.test.raw",)),
+                read=read_wikitext,
+                hub=Hub("Salesforce/wikitext", "wikitext-103-raw-v1"),
+                known=KNOWN,
+            )
+        ),
+        paper_protocol(
+            Dataset(
+                files=(("wikitext103/wiki.test.tokens",),),
+                read=read_wikitext,
+                hub=Hub("Salesforce/wikitext", "wikitext-103-v1"),
+                known=KNOWN,
+            ),
+            str,
+            "no de-tokenizer",
+            recipes.paper("word_perplexity", (37.50, 26.37, 22.05, 17.48)),
+        ),
+    ),
+)

@@ -1,0 +1,144 @@
+"""Laws that every metric obeys, whatever it measures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gpt2eval import metrics
+from gpt2eval.stats import estimate
+from gpt2eval.task import Metric
+from gpt2eval.types import Response, Sample
+from tests.metrics.answers import generated, sample, scored
+
+LIKELIHOOD = [
+    metrics.perplexity("word_perplexity", "words", lambda s: float(s.fields["words"])),
+    metrics.bits("bits_per_word", "words", lambda s: float(s.fields["words"])),
+    metrics.token_perplexity(),
+    metrics.sample_perplexity(),
+    metrics.sample_perplexity("last_token_perplexity", tokens="last"),
+    metrics.accuracy(),
+    metrics.accuracy("last_token_accuracy", tokens="last"),
+    metrics.accuracy("accuracy_excluding", excluding=True),
+]
+TEXT = [
+    metrics.bleu(),
+    metrics.chrf(),
+    *metrics.rouge(stemmer=False),
+    *metrics.rouge(stemmer=True),
+    metrics.rouge_average(stemmer=False),
+    metrics.rouge_average(stemmer=True),
+]
+Answer = tuple[Sample, Sequence[Response]]
+
+
+def likelihoods() -> list[Answer]:
+    rng = np.random.default_rng(0)
+    return [
+        (
+            sample(words=int(n)),
+            [scored(list(-rng.gamma(2, 1, n)), list(rng.random(n) < 0.8), weights=[0.5] * n)],
+        )
+        for n in rng.integers(1, 6, 40).tolist()
+    ]
+
+
+def texts() -> list[Answer]:
+    """Half-right texts of many lengths, one of them empty.
+
+    Together they match in n-grams of every order: where an order has no match at all, BLEU's
+    smoothing depends on the size of the corpus, and doubling the data does move it.
+    """
+    rng = np.random.default_rng(0)
+    words = ["the", "cat", "sat", "on", "a", "mat", "and", "dogs", "were", "running", "over"]
+    answers: list[Answer] = []
+    for length in [0, *rng.integers(1, 20, 39)]:
+        gold = rng.choice(words, 15)
+        kept = rng.random(15) < 0.8
+        text = np.where(kept, gold, rng.choice(words, 15))[:length]
+        answers.append((sample(" ".join(gold)), [generated(" ".join(text))]))
+    return answers
+
+
+def rows(metric: Metric) -> NDArray[np.float64]:
+    answers = likelihoods() if metric in LIKELIHOOD else texts()
+    return np.array([metric.stats(*answer) for answer in answers], dtype=np.float64)
+
+
+every_metric = pytest.mark.parametrize("metric", [*LIKELIHOOD, *TEXT], ids=lambda m: m.name)
+
+
+def test_every_factory_is_under_the_laws() -> None:
+    prepare_text = {"first_sentence", "first_sentences", "split_sentences", "text_of"}
+    factories = set(metrics.__all__) - prepare_text
+    made_by = {metric.stats.__qualname__.split(".")[0] for metric in [*LIKELIHOOD, *TEXT]}
+    shared = {"_metric": {"bleu", "chrf", "rouge", "rouge_average"}}
+    assert set().union(*(shared.get(name, {name}) for name in made_by)) == factories
+
+
+def test_names_are_unique() -> None:
+    names = [metric.name for metric in [*LIKELIHOOD, *TEXT]]
+    assert len(set(names)) == len(names)
+
+
+@every_metric
+def test_statistics_are_finite_floats_of_one_length(metric: Metric) -> None:
+    answers = likelihoods() if metric in LIKELIHOOD else texts()
+    statistics = [metric.stats(*answer) for answer in answers]
+    assert len({len(row) for row in statistics}) == 1
+    assert {type(number) for row in statistics for number in row} == {float}
+    assert np.isfinite(statistics).all()
+
+
+@every_metric
+def test_order_of_samples_does_not_matter(metric: Metric) -> None:
+    statistics = rows(metric)
+    shuffled = np.random.default_rng(1).permutation(statistics)
+    assert metric.value(shuffled.sum(axis=0)) == pytest.approx(metric.value(statistics.sum(axis=0)))
+
+
+@every_metric
+def test_shards_merge_by_adding(metric: Metric) -> None:
+    statistics = rows(metric)
+    merged = np.sum([shard.sum(axis=0) for shard in np.array_split(statistics, 7)], axis=0)
+    assert metric.value(merged) == pytest.approx(metric.value(statistics.sum(axis=0)))
+
+
+@every_metric
+def test_the_same_data_twice_has_the_same_value(metric: Metric) -> None:
+    sums = rows(metric).sum(axis=0)
+    assert metric.value(2 * sums) == pytest.approx(metric.value(sums))
+
+
+@every_metric
+def test_value_takes_leading_axes(metric: Metric) -> None:
+    stacked = rows(metric).reshape(2, 4, 5, -1).sum(axis=2)
+    values = metric.value(stacked)
+    assert values.shape == (2, 4)
+    one_by_one = [[metric.value(sums) for sums in row] for row in stacked]
+    np.testing.assert_allclose(values, one_by_one, rtol=1e-12)
+
+
+@every_metric
+def test_value_leaves_the_sums_alone(metric: Metric) -> None:
+    sums = rows(metric).sum(axis=0)
+    sums.flags.writeable = False
+    metric.value(sums)
+
+
+@every_metric
+@pytest.mark.parametrize("size", [1, 4])
+def test_interval_holds_the_value_and_repeats(metric: Metric, size: int) -> None:
+    statistics = rows(metric)
+    groups = [f"document {i // size}" for i in range(len(statistics))]
+    first, again = (
+        estimate(metric, statistics, groups, np.random.default_rng(3)) for _ in range(2)
+    )
+    assert first == again
+    assert first.low is not None
+    assert first.high is not None
+    assert first.low < first.value < first.high
+    assert first.denominator.endswith(f" {metric.per}")

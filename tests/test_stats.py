@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from math import inf, log
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats as scipy_stats
+
+from gpt2eval.errors import DataError
+from gpt2eval.metrics import accuracy, perplexity
+from gpt2eval.stats import bootstrap, estimate, sum_groups, wilson
+from gpt2eval.task import Metric
+from gpt2eval.types import Estimate
+
+Floats = NDArray[np.float64]
+
+PERPLEXITY = perplexity("word_perplexity", "words", lambda sample: 1.0)
+ACCURACY = accuracy(per="passages")
+
+
+def mean(sums: Floats) -> Floats:
+    return np.asarray(sums[..., 0] / sums[..., 1])
+
+
+def rows(n: int, seed: int = 0) -> Floats:
+    """Statistics of n samples: a gamma-distributed nll, and between 1 and 9 words."""
+    rng = np.random.default_rng(seed)
+    return np.column_stack([rng.gamma(2, 2, n), rng.integers(1, 10, n)]).astype(np.float64)
+
+
+def run(metric: Metric, statistics: Floats, groups: list[str] | None = None) -> Estimate:
+    groups = [""] * len(statistics) if groups is None else groups
+    return estimate(metric, statistics, groups, np.random.default_rng(7))
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_bootstrap_agrees_with_scipy(level: float) -> None:
+    statistics = rows(200)
+    result = scipy_stats.bootstrap(
+        (statistics[:, 0], statistics[:, 1]),
+        lambda nll, words, axis: nll.sum(axis) / words.sum(axis),
+        paired=True,
+        n_resamples=20_000,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    low, high = bootstrap(statistics, mean, np.random.default_rng(2), 20_000, level=level)
+    width = result.high - result.low
+    assert low == pytest.approx(result.low, abs=0.03 * width)
+    assert high == pytest.approx(result.high, abs=0.03 * width)
+
+
+def test_bootstrap_bounds_are_the_outer_resamples() -> None:
+    # two units, 0 and 1: the sum of a resample is 0, 1 or 2, with chances 1/4, 1/2, 1/4
+    def total(sums: Floats) -> Floats:
+        return sums[..., 0]
+
+    statistics = np.array([[0.0], [1.0]])
+    assert bootstrap(statistics, total, np.random.default_rng(0)) == (0.0, 2.0)
+    assert bootstrap(statistics, total, np.random.default_rng(0), level=0.3) == (1.0, 1.0)
+
+
+def test_bootstrap_of_groups_draws_whole_groups() -> None:
+    # four copies of each row carry no more information than one
+    once = rows(40)
+    copies, names = np.repeat(once, 4, axis=0), [f"g{i // 4}" for i in range(160)]
+    alone = bootstrap(once, mean, np.random.default_rng(3))
+    grouped = bootstrap(copies, mean, np.random.default_rng(3), groups=names)
+    low, high = bootstrap(copies, mean, np.random.default_rng(3))
+    assert grouped == pytest.approx(alone)
+    assert high - low == pytest.approx((alone[1] - alone[0]) / 2, rel=0.1)
+
+
+def test_the_same_seed_draws_the_same_interval() -> None:
+    first, again, other = (
+        bootstrap(rows(30), mean, np.random.default_rng(seed)) for seed in (5, 5, 6)
+    )
+    assert first == again != other
+
+
+def test_bootstrap_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(11)
+    inside = 0
+    for _ in range(200):
+        statistics = np.column_stack([rng.exponential(3, 80), np.ones(80)])
+        low, high = bootstrap(statistics, mean, rng, resamples=400)
+        inside += low <= 3 <= high
+    assert 0.89 <= inside / 200 <= 0.99
+
+
+def test_sum_groups_keeps_the_order_and_leaves_the_nameless_alone() -> None:
+    statistics = np.array([[1.0], [2.0], [4.0], [8.0], [16.0]])
+    sums = sum_groups(statistics, ["b", "", "a", "", "b"])
+    assert sums.tolist() == [[17.0], [2.0], [4.0], [8.0]]
+
+
+@given(n=st.integers(1, 10_000), share=st.floats(0, 1), level=st.sampled_from([0.9, 0.95, 0.99]))
+def test_wilson_agrees_with_scipy(n: int, share: float, level: float) -> None:
+    right = round(share * n)
+    expected = scipy_stats.binomtest(right, n).proportion_ci(level, method="wilson")
+    low, high = wilson(right, n, level)
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert 0 <= low <= right / n <= high <= 1
+
+
+def test_estimate_of_single_samples() -> None:
+    result = run(PERPLEXITY, rows(50))
+    assert result.value == pytest.approx(np.exp(rows(50)[:, 0].sum() / rows(50)[:, 1].sum()))
+    assert result.method == "95% percentile bootstrap over 50 samples, 10000 resamples, seed 7"
+    assert (result.n, result.level, result.unit) == (50, 0.95, "perplexity")
+    assert result.denominator == f"{rows(50)[:, 1].sum():.0f} words"
+    assert result.low is not None
+    assert result.high is not None
+    assert result.low < result.value < result.high
+
+
+def test_estimate_of_groups() -> None:
+    result = run(PERPLEXITY, rows(6), ["a", "a", "b", "b", "", ""])
+    assert result.method == "95% percentile bootstrap over 4 groups, 10000 resamples, seed 7"
+    assert result.n == 6
+
+
+def test_method_says_how_the_generator_was_spawned() -> None:
+    rng = np.random.default_rng(7).spawn(3)[2]
+    assert estimate(PERPLEXITY, rows(5), [""] * 5, rng).method.endswith("seed 7 spawn [2]")
+
+
+def test_estimate_of_a_proportion() -> None:
+    right = np.array([[1.0, 1.0]] * 3 + [[0.0, 1.0]] * 7)
+    alone = run(ACCURACY, right)
+    assert (alone.low, alone.high) == wilson(3, 10)
+    assert alone.method == "95% Wilson score interval over 10 samples"
+    assert alone.denominator == "10 passages"
+    assert run(ACCURACY, right, [str(i) for i in range(10)]) == alone
+    # Wilson's formula holds for independent samples only
+    grouped = run(ACCURACY, right, ["a"] * 3 + ["b"] * 3 + [""] * 4)
+    assert grouped.method.startswith("95% percentile bootstrap over 6 groups")
+    assert grouped.value == alone.value
+
+
+@pytest.mark.parametrize(
+    ("groups", "kind"), [(["a", "a"], "group"), ([""], "sample"), (["a"], "sample")]
+)
+def test_one_unit_has_no_interval(groups: list[str], kind: str) -> None:
+    result = run(PERPLEXITY, rows(len(groups)), groups)
+    assert result.low is result.high is None
+    assert result.method == f"no interval: one {kind} cannot be resampled"
+
+
+def test_a_ruined_model_has_an_infinite_value_and_bounds() -> None:
+    result = run(PERPLEXITY, np.array([[1e6, 1.0], [2e6, 1.0], [3e6, 1.0]]))
+    assert (result.value, result.low, result.high) == (inf, inf, inf)
+
+
+def test_infinite_statistics_cannot_be_resampled() -> None:
+    result = run(PERPLEXITY, np.array([[inf, 1.0], [log(2), 1.0]]))
+    assert result.value == inf
+    assert result.low is result.high is None
+    assert result.method == "no interval: a sample's statistics are not finite"
+
+
+def test_no_sample_is_an_error() -> None:
+    with pytest.raises(DataError, match="'word_perplexity': no sample was scored"):
+        run(PERPLEXITY, np.zeros((0, 2)))
