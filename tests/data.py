@@ -2,7 +2,7 @@
 
 All sentences are our own. Every file has the features of the real file that have broken readers:
 curly quotes, line breaks inside a passage, double spaces, a target after a line break, passages
-longer than a small model, a formula that looks like a heading, a Unicode line separator, a bare
+longer than a small model or of one word, a formula that looks like a heading, a Unicode line separator, a bare
 "&" in SGML.
 """
 
@@ -35,7 +35,7 @@ PAGES = (
         " = Zürich weather bell = ",
         " ",
         " The weather bell of Zürich [ sic ] rang whenever the temperature fell below 0 ° C ; its "
-        "keeper , Günther Öztürk , was paid 3 francs a day . \u2028 It was melted in 1917 . ",
+        "keeper , Günther Öztürk , was paid 3 francs a day . It was melted in 1917 . ",
         " = 2 volts and a current I = ",
         " 4 amperes were measured when the bell was tied to a battery in 1911 . Was it a joke ? No "
         "one knows ! ",
@@ -79,6 +79,7 @@ LAMBADA = (
     "no longer came out of their houses; it would stop, they said, and it did, the old bell",
     "My grandmother kept bees. She said that you must tell them everything: who was born, who was "
     "married, who had died. When she died I went out and told the bees",
+    "Goodbye",
 )
 
 LAMBADA_PLAIN = (
@@ -107,7 +108,7 @@ ARTICLES = (
     (
         "By . Mary Quill . A dog that was lost for three years has come home.  Pip, a brown "
         "terrier, walked into the kitchen of the Adams family on Sunday morning.\n\n"
-        "“We didn’t believe it,” said Ruth Adams. “He went straight to his bowl.”",
+        "“We didn’t believe it,” said Ruth Adams.\u2028“He went straight to his bowl.”",
         "Pip the terrier was lost for three years .\nThe dog walked into the kitchen of the Adams "
         "family on Sunday .\nRuth Adams: 'We didn't believe it'",
     ),
@@ -140,15 +141,15 @@ PAIRS = (
 )
 
 
-def wiki_text() -> str:
+def wiki_text(repeat: int = 1) -> str:
     """The pages as in wiki.test.raw: a blank line before the first, each line ends in a space."""
-    return " \n" + "".join(line + "\n" for page in PAGES for line in (*page, " "))
+    return " \n" + "".join(line + "\n" for page in PAGES * repeat for line in (*page, " "))
 
 
-def write_data(directory: Path) -> Path:
-    """Fill a directory with all files that the tasks read."""
+def write_data(directory: Path, *, repeat: int = 1) -> Path:
+    """Fill a directory with all files that the tasks read; WikiText with its pages repeated."""
     directory = Path(directory)
-    raw = wiki_text()
+    raw = wiki_text(repeat)
     closed = " ".join("<unk>" if word in RARE_WORDS else word for word in raw.split(" "))
     write(directory / "wikitext2/wiki.test.raw", raw)
     write(directory / "wikitext2/wiki.test.tokens", closed)

@@ -55,6 +55,7 @@ def run_lm_eval(
     scratch: Path,
     *,
     batch_size: int = 1,
+    limit: int | None = None,
 ) -> LmEvalResult:
     """lm-eval's result for one of its tasks on rows of ours.
 
@@ -83,6 +84,7 @@ def run_lm_eval(
         model_args={"pretrained": str(checkpoint), "dtype": "float32"},
         tasks=[f"local_{task}"],
         batch_size=batch_size,
+        limit=limit,
         device="cpu",
         bootstrap_iters=0,
         log_samples=True,
