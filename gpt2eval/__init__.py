@@ -16,6 +16,7 @@ _HOMES = {
         "Generate",
         "Generated",
         "Record",
+        "Request",
         "Result",
         "Rolling",
         "Sample",
@@ -28,14 +29,17 @@ _HOMES = {
     "gpt2eval.results": ("load_results",),
     "gpt2eval.report": ("to_frame", "write_report"),
 }
+_ROOMS = ("data", "metrics", "recipes")  # modules that task plug-ins use whole
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOME_OF)]
+__all__ = ["__version__", *_ROOMS, *sorted(_HOME_OF)]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME_OF:
         return getattr(import_module(_HOME_OF[name]), name)
+    if name in _ROOMS:
+        return import_module(f"gpt2eval.{name}")
     raise AttributeError(f"module 'gpt2eval' has no attribute {name!r}")
 
 

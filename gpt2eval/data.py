@@ -28,11 +28,15 @@ MAX_UNPACKED = 2_000_000_000  # bytes of one .gz file; more is a bomb, not a ben
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A data set on the Hugging Face hub in script-free form."""
+    """A data set on the Hugging Face hub in script-free form.
+
+    convert  a row of the hub -> a row with the columns that the readers of local files give
+    """
 
     id: str
     config: str | None = None
     split: str = "test"
+    convert: Callable[[Row], Row] = dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +151,12 @@ def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
             f"With a network, fetch it once:  {command}\n"
             f"Or give a directory that holds {' + '.join(dataset.files[0])}:  --data DIR"
         ) from error
-    rows = tuple(dict(row) for row in table)
+    rows = tuple(hub.convert(row) for row in table)
     if not rows:
         raise DataError(f"data set {where} holds no rows; expected at least one")
     digest = hashlib.sha256()
     for row in rows:
-        digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode())
+        digest.update(json.dumps(dict(row), sort_keys=True, ensure_ascii=False).encode())
     return Loaded(
         rows,
         {

@@ -139,12 +139,12 @@ def translation(
     beginning = "".join(f"{one} = {other}\n" for one, other in shots)
 
     def samples(rows: Iterable[Row]) -> Iterable[Sample]:
-        for row in rows:
+        for number, row in enumerate(rows, 1):
             yield Sample(
-                id=row["id"],
+                id=str(row.get("id") or number),
                 fields={"source": row[source]},
                 references=(row[target],),
-                group=row["document"],
+                group=row.get("document", ""),
             )
 
     def requests(sample: Sample) -> list[Request]:

@@ -16,8 +16,9 @@ _CLOSERS = "\"'\u201d\u2019»)]"
 _OPENERS = "\"'\u201c\u2018«(["
 
 # A run of stops and what closes right behind it; French sets a space, often a hard one, before ».
-_STOP = re.compile(rf"[.!?…]+(?:[ \u00a0\u202f]»|[{re.escape(_CLOSERS)}])*(?=\s)")
+_STOP = re.compile(rf"[.!?…]+(?:[ \u00a0\u202f]»|[{re.escape(_CLOSERS)}])*(?=\s(?!»))")
 _LETTERS_WITH_DOTS = re.compile(r"(?:[^\W\d]{1,2}\.)+[^\W\d]{1,2}")
+_LAST_WORD = re.compile(r"(?<![^\W\d_.])(?:[^\W\d_]|\.)*$")  # "U.S" in "(CNN)U.S", "" in "3.5"
 _PLAIN_WORD = re.compile(r"[^\W\d]+(?![\w.])")
 
 
@@ -95,7 +96,7 @@ def _ends_sentence(before: str, stop: str, after: str) -> bool:
         return False
     if stop != "." or not before.strip():
         return True
-    word = before.split()[-1].lstrip(_OPENERS).lower()
+    word = _LAST_WORD.findall(before)[0].lower()
     if before.strip().isdigit() or word in _TITLES:
         return False
     if word in _NUMBERED and next_word[:1].isdigit():

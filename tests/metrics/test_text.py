@@ -26,6 +26,11 @@ SPLITS = [
     ("It rained. “So what?” Nobody knew.", ["It rained.", "“So what?”", "Nobody knew."]),
     ("It rained. (It often does.) We left.", ["It rained.", "(It often does.)", "We left."]),
     ("Il dit « Oui. » Elle rit !", ["Il dit « Oui. »", "Elle rit !"]),
+    ("Il dit : « Oui.\u00a0»", ["Il dit : « Oui.\u00a0»"]),
+    (
+        "«\u00a0Pourquoi\u00a0?\u00a0», dit-il. Rien.",
+        ["«\u00a0Pourquoi\u00a0?\u00a0», dit-il.", "Rien."],
+    ),
     ("Bonjour ! Comment ça va ? Bien.", ["Bonjour !", "Comment ça va ?", "Bien."]),
     # numbers
     (
@@ -60,6 +65,8 @@ SPLITS = [
         ["At 5 p.m. Monday he met Acme Inc.", "He sold."],
     ),
     ("(Ph.D. Jones is in.) Good.", ["(Ph.D. Jones is in.)", "Good."]),
+    ("(CNN)U.S. President Obama spoke.", ["(CNN)U.S. President Obama spoke."]),
+    ("From mid-Jan. 3 to 4. It was 5.", ["From mid-Jan. 3 to 4.", "It was 5."]),
     # no white space, no boundary
     ("See www.example.com.Then go.", ["See www.example.com.Then go."]),
 ]

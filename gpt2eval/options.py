@@ -1,0 +1,97 @@
+"""The options of a run, declared once: the command line and the Python API both come from here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from gpt2eval.errors import UsageError
+
+DTYPES = ("float32", "bfloat16", "float16")
+_SHORT_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+def _option(help: str, default: Any = None, **more: Any) -> Any:
+    return field(default=default, metadata={"help": help, **more})
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What to score, on what, and where the results go. Raises UsageError for values out of range.
+
+    The metadata of each field make its command-line flag: `help`, `metavar`, `flag` where the flag
+    is not the field's name, and `multiple`.
+    """
+
+    models: tuple[str, ...] = _option(
+        "Checkpoint: a directory, a hub id, or demo-base / demo-tuned. May be given several times."
+        "  [default: the two bundled checkpoints]",
+        default=(),
+        flag="--model",
+        metavar="CHECKPOINT",
+        multiple=True,
+    )
+    tasks: str = _option(
+        "Tasks, groups or globs, with commas: core, wikitext2@lm-eval, 'lambada@*'.",
+        default="core",
+        metavar="NAMES",
+    )
+    data: str | None = _option(
+        "Directory with benchmark files, 'bundled' for the sample texts, or 'hub'."
+        "  [default: bundled for bundled checkpoints, else hub]",
+        metavar="DIR",
+    )
+    output: str = _option("Where results are kept.", default="results", metavar="DIR")
+    report: str = _option(
+        "Where the report of this run is written.", default="reports/latest", metavar="DIR"
+    )
+    limit: int | None = _option(
+        "Score a random subset of N samples a task; smaller ones lie inside larger ones.",
+        metavar="N",
+    )
+    limit_first: int | None = _option("Score the first N samples a task.", metavar="N")
+    batch_size: int | None = _option(
+        "Most sequences in a batch.  [default: as many as a token budget holds]", metavar="N"
+    )
+    dtype: str = _option(f"Precision of the weights: {', '.join(DTYPES)}.", default="float32")
+    device: str = _option("auto, cpu, cuda, cuda:N or mps.", default="auto")
+    seed: int = _option(
+        "Seed of sampled texts, of --limit and of the intervals.", default=0, metavar="N"
+    )
+    tasks_dir: str | None = _option(
+        "Directory with your own task files.  [default: ./tasks]", metavar="DIR"
+    )
+    offline: bool = _option("Never use the network.", default=False)
+
+    def __post_init__(self) -> None:
+        models = (self.models,) if isinstance(self.models, str) else self.models
+        object.__setattr__(self, "models", tuple(map(str, models)))
+        object.__setattr__(self, "dtype", _SHORT_DTYPES.get(self.dtype, self.dtype))
+        for name in ("limit", "limit_first", "batch_size"):
+            self._need(name, _is_count, "a whole number of at least 1")
+        self._need("seed", lambda value: _is_whole(value) and value >= 0, "a whole number from 0 up")
+        self._need("dtype", lambda value: value in DTYPES, f"one of {', '.join(DTYPES)}")
+        if self.limit is not None and self.limit_first is not None:
+            raise UsageError(
+                f"--limit {self.limit} and --limit-first {self.limit_first} exclude each other"
+            )
+
+    def _need(self, name: str, fits: Callable[[Any], bool], expected: str) -> None:
+        value = getattr(self, name)
+        if not fits(value):
+            raise UsageError(f"{flag(name)} {value!r}: expected {expected}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return value is None or (_is_whole(value) and value >= 1)
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a field."""
+    by_name: dict[str, Mapping[str, Any]] = {f.name: f.metadata for f in fields(RunOptions)}
+    return str(by_name[name].get("flag", "--" + name.replace("_", "-")))

@@ -1,0 +1,122 @@
+"""Results -> a report directory: tables, plots and a page, made from result files alone.
+
+    gpt2eval.write_report(gpt2eval.load_results("results"), "reports/ab")
+
+No part of a run calls this room, and it needs neither torch nor a model: a report can be made,
+and made again, on a laptop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import gpt2eval
+from gpt2eval.errors import UsageError
+from gpt2eval.report.document import report_markdown
+from gpt2eval.report.figures import draw_all
+from gpt2eval.report.folder import replace_report
+from gpt2eval.report.frame import to_frame
+from gpt2eval.report.sections import Section, group
+from gpt2eval.report.tables import (
+    banner,
+    frame_csv,
+    section_csv,
+    section_markdown,
+    summary_csv,
+    summary_markdown,
+    to_csv,
+)
+from gpt2eval.report.text import markdown
+from gpt2eval.types import Result
+
+__all__ = ["to_frame", "write_report"]
+
+
+def write_report(results: Sequence[Result], directory: str | Path, title: str = "") -> Path:
+    """Write tables, plots and `report.md`; returns the path of `report.md`.
+
+    The directory may be missing, empty, or hold an earlier report, which is replaced file by file.
+    Equal results make equal files. UsageError without results; StoreError if the directory holds
+    anything else or cannot be written.
+    """
+    if not results:
+        raise UsageError("there are no results to report; run `gpt2eval run` first")
+    directory = Path(directory)
+    # Everything is made before anything is written: a failure leaves the old report whole.
+    files = report_files(results, title)
+    replace_report(directory, files, _sources(results, title))
+    return directory / "report.md"
+
+
+def report_files(results: Sequence[Result], title: str = "") -> dict[str, bytes]:
+    """Path inside the report -> content; `sources.json` is added when they are written."""
+    sections = group(results)
+    pictures = draw_all(sections)
+    texts = {
+        "report.md": report_markdown(title, sections, pictures),
+        "tables/summary.md": _table_file("Summary", sections, summary_markdown(sections)),
+        "tables/summary.csv": summary_csv(sections),
+        "tables/results.csv": frame_csv(to_frame(results)),
+    }
+    for section in sections:
+        body = section_markdown(section)
+        texts[f"tables/{section.stem}.md"] = _table_file(section.title, [section], body)
+        texts[f"tables/{section.stem}.csv"] = section_csv(section)
+    for picture in pictures:
+        if picture.data[0]:
+            texts[f"plots/{picture.stem}.csv"] = to_csv(*picture.data)
+    files = {name: text.encode() for name, text in texts.items()}
+    for picture in pictures:
+        for ending, content in picture.files.items():
+            files[f"plots/{picture.stem}.{ending}"] = content
+    return files
+
+
+def _table_file(title: str, sections: Sequence[Section], body: str) -> str:
+    results = [result for section in sections for result in section.results.values()]
+    return "\n\n".join(filter(None, [f"# {markdown(title)}", banner(results), body])) + "\n"
+
+
+def _sources(results: Sequence[Result], title: str) -> dict[str, Any]:
+    """What the report was made from, so that every number can be traced to its run."""
+    return {
+        "title": title,
+        "versions": {"gpt2eval": gpt2eval.__version__}
+        | {name: _version(name) for name in ("matplotlib", "numpy", "pandas")},
+        "results": [_source(result) for result in results],
+    }
+
+
+def _source(result: Result) -> dict[str, Any]:
+    return {
+        "directory": str(result.path or ""),
+        "files": {
+            name: _digest(result.path / name)
+            for name in ("result.json", "records.jsonl")
+            if result.path and (result.path / name).is_file()
+        },
+        "checkpoint": {key: result.checkpoint.get(key) for key in ("name", "path", "sha256")},
+        "tokenizer_sha256": result.checkpoint.get("tokenizer_sha256"),
+        "task": {key: result.task.get(key) for key in ("name", "protocol", "version", "options")},
+        "data": {key: result.data.get(key) for key in ("source", "sha256", "subset", "verdict")},
+        "git_commit": result.run.get("git_commit"),
+        "started": result.run.get("started"),
+        "versions": result.run.get("versions"),
+        "signature": result.signature,
+    }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,204 @@
+"""report.md: the page that holds the tables and pictures together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from gpt2eval.report.figures import Picture
+from gpt2eval.report.sections import Section, data_mark, data_words
+from gpt2eval.report.tables import (
+    all_labels,
+    banner,
+    counted,
+    markdown_table,
+    section_markdown,
+    summary_markdown,
+)
+from gpt2eval.report.text import (
+    NOTHING,
+    code_block,
+    format_bytes,
+    format_count,
+    format_parameters,
+    markdown,
+)
+from gpt2eval.types import Result
+
+
+def report_markdown(title: str, sections: Sequence[Section], pictures: Sequence[Picture]) -> str:
+    """The whole page; links are relative to its directory."""
+    results = [result for section in sections for result in section.results.values()]
+    overall = [picture for picture in pictures if not picture.section]
+    parts = [
+        f"# {markdown(title or 'GPT-2 evaluation')}",
+        banner(results),
+        "## Checkpoints",
+        checkpoints_table(sections),
+        "## Summary",
+        summary_markdown(sections),
+        "Tables as files: [summary.csv](tables/summary.csv), [results.csv](tables/results.csv) "
+        "(one row a number).",
+        *(_embed(picture) for picture in overall),
+        *(_section(section, pictures) for section in sections),
+        "## Speed and memory",
+        speed_table(sections),
+        "## How to reproduce",
+        _reproduce(results),
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def checkpoints_table(sections: Sequence[Section]) -> str:
+    """Name, size, digest and arithmetic of every checkpoint."""
+    rows = []
+    for label in all_labels(sections):
+        results = [section.results[label] for section in sections if label in section.results]
+        checkpoint = results[0].checkpoint
+        parameters = checkpoint.get("parameters")
+        rows.append(
+            [
+                markdown(label),
+                f"{format_parameters(parameters)} ({format_count(parameters)})"
+                if parameters
+                else NOTHING,
+                markdown(checkpoint.get("kind", "")),
+                markdown(str(checkpoint.get("sha256", ""))[:12]),
+                markdown(str(checkpoint.get("tokenizer_sha256", ""))[:12]),
+                _words(result.run.get("dtype", "") for result in results),
+                _words(result.run.get("device", "") for result in results),
+            ]
+        )
+    header = ["checkpoint", "parameters", "kind", "sha256", "tokenizer", "dtype", "device"]
+    return markdown_table(header, rows, text_columns=len(header))
+
+
+def ledger_words(ledger: Mapping[str, int], samples: int | None = None) -> str:
+    """What happened to the samples besides being scored, in words."""
+    failed = ledger.get("failed", 0)
+    of_all = f" of {format_count(samples)}" if samples else ""
+    parts = [f"{counted(failed, 'sample')}{of_all} failed and were left out"] if failed else []
+    nouns = {"contexts_truncated": "context", "empty_generations": "empty generation"}
+    for key, noun in nouns.items():
+        if number := ledger.get(key, 0):
+            verb = " truncated" if key == "contexts_truncated" else ""
+            parts.append(f"{counted(number, noun)}{verb}")
+    endings = {
+        "stopped_by_stop": "a stop string",
+        "stopped_by_eos": "end of text",
+        "stopped_by_length": "length",
+    }
+    stopped = [
+        f"{format_count(number)} by {what}"
+        for key, what in endings.items()
+        if (number := ledger.get(key, 0))
+    ]
+    if stopped:
+        parts.append(f"generation stopped {', '.join(stopped)}")
+    if not failed and not ledger.get("contexts_truncated", 0):
+        parts.insert(0, "nothing failed, no context truncated")
+    return "; ".join(parts) + "."
+
+
+def speed_table(sections: Sequence[Section]) -> str:
+    """Time, rate and memory of every run."""
+    rows = []
+    for section in sections:
+        for label, result in section.results.items():
+            run = result.run
+            rows.append(
+                [
+                    markdown(label),
+                    markdown(section.title),
+                    markdown(f"{run.get('device', '')}, {run.get('dtype', '')}"),
+                    _number(run.get("tokens"), format_count),
+                    _number(run.get("seconds"), lambda seconds: f"{seconds:,.1f}"),
+                    _number(run.get("tokens_per_second"), format_count),
+                    _number(run.get("peak_memory_bytes"), format_bytes),
+                ]
+            )
+    header = "checkpoint|task@protocol|device|tokens|seconds|tokens per second|peak memory"
+    return markdown_table(header.split("|"), rows, text_columns=3)
+
+
+def _section(section: Section, pictures: Sequence[Picture]) -> str:
+    task = section.first.task
+    options = ", ".join(f"{key} = {value}" for key, value in task.get("options", {}).items())
+    protocol = f"Protocol {task['protocol']}, version {task.get('version', '?')}"
+    parts = [
+        f"## {markdown(section.title)}",
+        banner([section.first]),
+        markdown(task.get("summary", "")),
+        markdown(f"{protocol}; {options}" if options else protocol) + ".",
+        section_markdown(section),
+        _published_note(section),
+        *(_embed(picture) for picture in pictures if picture.section == section.title),
+        _data(section),
+        "\n".join(
+            f"- **{markdown(label)}**: {ledger_words(result.ledger, result.data.get('selected'))}"
+            for label, result in section.results.items()
+        ),
+        "Signatures, with all that can change a number:",
+        code_block("\n".join(result.signature for result in section.results.values())),
+        f"Files: [table](tables/{section.stem}.md), [numbers](tables/{section.stem}.csv).",
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def _published_note(section: Section) -> str:
+    if section.bundled and section.first.task.get("references"):
+        return "Published values are left out: they were not measured on these samples."
+    if section.references and data_mark(section.first):
+        return "Published values are for the whole test set, not for this subset."
+    return ""
+
+
+def _data(section: Section) -> str:
+    data = section.first.data
+    files = data.get("files", ())
+    names = files if isinstance(files, str) else ", ".join(str(name) for name in files)
+    facts = [
+        f"source {data.get('source', '?')}",
+        str(names),
+        f"sha256 {data.get('sha256', '?')}",
+        data_words(section.first),
+        str(data.get("verdict", "")),
+    ]
+    return f"Data: {markdown('; '.join(filter(None, facts)))}."
+
+
+def _reproduce(results: Sequence[Result]) -> str:
+    commands = dict.fromkeys(str(result.run.get("command", "")) for result in results)
+    commits = dict.fromkeys(str(result.run.get("git_commit", "")) for result in results)
+    versions = dict.fromkeys(_versions(result) for result in results)
+    known = ", ".join(filter(None, commits))
+    parts = [
+        code_block("\n".join(filter(None, commands))) if any(commands) else "",
+        f"Code at commit {markdown(known)}." if known else "",
+        *(f"Versions: {markdown(line)}." for line in versions if line),
+        "[sources.json](sources.json) lists the run directories and their digests.",
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def _versions(result: Result) -> str:
+    versions = result.run.get("versions", {})
+    if not isinstance(versions, Mapping):
+        return json.dumps(versions, default=str)
+    return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+
+
+def _embed(picture: Picture) -> str:
+    path = f"plots/{picture.stem}"
+    vector = f"[pdf]({path}.pdf), [svg]({path}.svg)"
+    if picture.data[0]:
+        vector += f", [numbers]({path}.csv)"
+    return f"![{markdown(picture.alt)}]({path}.png)\n\n{markdown(picture.caption)} ({vector})"
+
+
+def _number(value: float | None, show: Callable[[float], str]) -> str:
+    return NOTHING if value is None else show(value)
+
+
+def _words(values: Iterable[object]) -> str:
+    return markdown(", ".join(dict.fromkeys(str(value) for value in values if value)))

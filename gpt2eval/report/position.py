@@ -1,0 +1,125 @@
+"""Loss by position in context: what a model gains from each token it has already seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt2eval.errors import StoreError
+from gpt2eval.types import Record
+
+# A curve over context needs responses that reach far: below this mean length (tokens) a task is
+# made of short answers, not of running text.
+_LONG = 32
+# The standard error between fewer clusters than this is itself a guess.
+_CLUSTERS = 10
+_BINS = 24  # powers of two: contexts up to 16 million tokens, one more than anybody has
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Mean loss in bins of context length; arrays have one entry a bin that holds tokens.
+
+    first, last  context lengths of the bin in tokens, both included
+    mean         nats per token over all scored tokens of the bin
+    error        standard error of the mean between clusters; NaN where a bin has one cluster
+    tokens       scored tokens in the bin
+    clusters     what the error was taken between: "62 documents", "281 windows"
+    """
+
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    error: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+    clusters: str
+
+    @property
+    def centre(self) -> NDArray[np.float64]:
+        """Where the bins stand on a logarithmic axis: their geometric middle, in tokens."""
+        return np.sqrt(self.first.astype(float) * self.last)
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """The records of a `records.jsonl`; StoreError names the line that is not one."""
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+                yield Record(row["id"], row["group"], row["statistics"], row["responses"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise StoreError(
+                    f"{path}, line {number} is not a record ({error!r}); "
+                    "run the same command again to repair the run, then make the report"
+                ) from error
+
+
+def loss_by_position(records: Iterable[Record]) -> Curve | None:
+    """The curve of one run; None where the responses are not long scored texts."""
+    stream = iter(records)
+    head = list(islice(stream, 100))
+    lengths = [len(r["logprobs"]) for record in head for r in record.responses if _is_scored(r)]
+    if not lengths or sum(lengths) / len(lengths) < _LONG:
+        return None
+    losses, tokens, documents = [], [], []
+    for record in chain(head, stream):
+        for response in filter(_is_scored, record.responses):
+            loss, count = _window_sums(response["logprobs"], response["context"])
+            losses.append(loss)
+            tokens.append(count)
+            documents += [record.group or record.id] * len(loss)
+    return _curve(np.concatenate(losses), np.concatenate(tokens), documents)
+
+
+def _is_scored(response: object) -> bool:
+    return isinstance(response, dict) and response.get("type") == "scored"
+
+
+def _window_sums(
+    logprobs: list[float], context: list[list[int]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Summed loss and number of tokens, [windows, bins]; each run of `context` is a window."""
+    positions = np.concatenate([np.arange(count) + start for start, count in context])
+    window = np.repeat(np.arange(len(context)), [count for _, count in context])
+    cell = window * _BINS + np.log2(np.maximum(positions, 1)).astype(int)
+    size = len(context) * _BINS
+    loss = np.bincount(cell, weights=-np.asarray(logprobs, dtype=float), minlength=size)
+    count = np.bincount(cell, minlength=size).astype(np.float64)
+    return loss.reshape(-1, _BINS).astype(np.float64), count.reshape(-1, _BINS)
+
+
+def _curve(
+    loss: NDArray[np.float64], tokens: NDArray[np.float64], documents: list[str]
+) -> Curve | None:
+    names, cluster = np.unique(documents, return_inverse=True)
+    noun = "documents"
+    if len(names) < _CLUSTERS:  # few long streams: their windows stand in for documents
+        cluster, noun = np.arange(len(documents)), "windows"
+    loss, tokens = (_sum_by(cluster, each) for each in (loss, tokens))
+    filled = np.flatnonzero(tokens.sum(axis=0))
+    if len(filled) < 3:
+        return None
+    loss, tokens = loss[:, filled], tokens[:, filled]
+    total = tokens.sum(axis=0)
+    mean = loss.sum(axis=0) / total
+    # The error of a ratio of sums: residuals of the clusters, which differ in length.
+    groups = (tokens > 0).sum(axis=0)
+    residual = loss - mean * tokens
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.sqrt(groups / (groups - 1) * (residual**2).sum(axis=0)) / total
+    first = 2**filled
+    clusters = f"{len(loss)} {noun}"
+    return Curve(first, 2 * first - 1, mean, error, total.astype(np.int64), clusters)
+
+
+def _sum_by(cluster: NDArray[np.int64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows of one cluster added up, [clusters, bins]."""
+    sums = np.zeros((int(cluster.max()) + 1, rows.shape[1]))
+    np.add.at(sums, cluster, rows)
+    return sums

@@ -1,0 +1,478 @@
+"""Checkpoint x task -> Result: the one place where all of it meets."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol as Interface
+
+import numpy as np
+
+from gpt2eval import __version__
+from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoints
+from gpt2eval.data import Loaded, load
+from gpt2eval.errors import DataError
+from gpt2eval.options import RunOptions
+from gpt2eval.results import (
+    FORMAT,
+    RESULT,
+    RecordWriter,
+    digests,
+    encode_response,
+    prepare_output,
+    read_result,
+    recover_records,
+    run_directory,
+    write_result,
+)
+from gpt2eval.stats import estimate
+from gpt2eval.task import Protocol, Task, discover, select
+from gpt2eval.types import Estimate, Generate, Generated, Record, Request, Response, Result, Sample
+
+if TYPE_CHECKING:
+    from gpt2eval.model import Model
+
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "sacrebleu", "rouge-score", "datasets")
+
+
+class Progress(Interface):
+    """What a run reports while it works; `silent` ignores it."""
+
+    def begin(self, text: str) -> None:
+        """A new piece of work, in words."""
+
+    def plan(self, tokens: int) -> None:
+        """So many tokens more will be fed to the model."""
+
+    def advance(self, tokens: int) -> None:
+        """So many of them were."""
+
+
+class Silent:
+    """A Progress that says nothing."""
+
+    def begin(self, text: str) -> None:
+        """Say nothing."""
+
+    def plan(self, tokens: int) -> None:
+        """Say nothing."""
+
+    def advance(self, tokens: int) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One task@protocol with its samples and what each of them asks."""
+
+    task: Task
+    protocol: Protocol
+    provenance: Mapping[str, Any]
+    samples: tuple[Sample, ...]
+    requests: tuple[tuple[Request, ...], ...]
+
+    @property
+    def name(self) -> str:
+        """`task@protocol`."""
+        return f"{self.task.name}@{self.protocol.name}"
+
+
+@dataclass(slots=True)
+class Open:
+    """A run under way: where it is kept, what is known, what it cost so far."""
+
+    work: Work
+    directory: Path
+    records: dict[str, Record] = field(default_factory=dict)
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+def run(
+    models: str | Path | Sequence[str | Path] = (),
+    tasks: str = "core",
+    *,
+    progress: Progress | None = None,
+    **options: Any,
+) -> list[Result]:
+    """Score checkpoints on tasks, and keep the results.
+
+    models    directories, hub ids, or bundled names; none: the bundled demo checkpoints
+    tasks     names, groups and globs with commas, each with an optional `@protocol`
+    options   the fields of `gpt2eval.options.RunOptions`: data, output, limit, dtype, device, ...
+
+    Returns one Result for each checkpoint and task@protocol. Runs that are complete in the output
+    directory are read, not repeated; interrupted ones go on. Raises Gpt2EvalError for anything that
+    is wrong with the input, before a model is loaded where possible.
+    """
+    given = (str(models),) if isinstance(models, (str, Path)) else tuple(map(str, models))
+    return run_with(RunOptions(models=given, tasks=tasks, **options), progress or Silent())
+
+
+def run_with(options: RunOptions, progress: Progress) -> list[Result]:
+    """`run` with its options as one value."""
+    options = replace(options, models=options.models or BUNDLED)
+    chosen = select(options.tasks, discover(options.tasks_dir))
+    checkpoints = open_checkpoints(options.models, offline=options.offline)
+    place = options.data or ("bundled" if set(options.models) <= set(BUNDLED) else "hub")
+    work = _load_work(chosen, place, options)
+    prepare_output(Path(options.output))
+    results = []
+    for checkpoint in checkpoints:
+        results += _run_checkpoint(checkpoint, work, options, progress)
+    return results
+
+
+# ---- samples ------------------------------------------------------------------------------------
+
+
+def _load_work(
+    chosen: Sequence[tuple[Task, Protocol]], place: str, options: RunOptions
+) -> list[Work]:
+    loaded: dict[Any, Loaded] = {}
+    work = []
+    for task, protocol in chosen:
+        key = protocol.dataset.files
+        if key not in loaded:
+            loaded[key] = load(protocol.dataset, place, offline=options.offline)
+        samples = tuple(protocol.samples(loaded[key].rows))
+        _check_samples(f"{task.name}@{protocol.name}", samples)
+        kept, subset = _subset(samples, options)
+        provenance = {
+            **loaded[key].provenance,
+            "available": len(samples),
+            "selected": len(kept),
+            "subset": subset,
+        }
+        requests = tuple(tuple(protocol.requests(sample)) for sample in kept)
+        work.append(Work(task, protocol, provenance, kept, requests))
+    return work
+
+
+def _check_samples(name: str, samples: Sequence[Sample]) -> None:
+    if not samples:
+        raise DataError(f"{name}: the data hold no samples; expected at least one")
+    seen: set[str] = set()
+    for sample in samples:
+        if sample.id in seen:
+            raise DataError(f"{name}: two samples have the id {sample.id!r}; ids must differ")
+        seen.add(sample.id)
+
+
+def _subset(samples: tuple[Sample, ...], options: RunOptions) -> tuple[tuple[Sample, ...], str]:
+    """The samples to score, in their order, and how they were chosen."""
+    count = options.limit or options.limit_first or len(samples)
+    if count >= len(samples):
+        return samples, "all"
+    if options.limit_first:
+        return samples[:count], f"first {count}"
+    # A permutation cut short: the first 100 of a seed lie inside its first 500.
+    order = np.random.default_rng(options.seed).permutation(len(samples))
+    kept = tuple(samples[i] for i in sorted(order[:count]))
+    return kept, f"random {count}, seed {options.seed}"
+
+
+# ---- one checkpoint -----------------------------------------------------------------------------
+
+
+def _run_checkpoint(
+    checkpoint: Checkpoint, work: Sequence[Work], options: RunOptions, progress: Progress
+) -> list[Result]:
+    """Every task of one checkpoint, in one pass over all that is still missing."""
+    directories = [
+        run_directory(
+            Path(options.output), checkpoint.name, item.name, _identity(checkpoint, item, options)
+        )
+        for item in work
+    ]
+    runs = [
+        Open(item, directory)
+        for item, directory in zip(work, directories, strict=True)
+        if not (directory / RESULT).exists()
+    ]
+    if runs:
+        from gpt2eval.model import load_model
+
+        progress.begin(f"{checkpoint.name}: loading")
+        model = load_model(checkpoint, options.device, options.dtype)
+        started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        _score(model, runs, options, progress)
+        for item in runs:
+            write_result(_result(model, item, options, started), item.directory)
+    return [read_result(directory) for directory in directories]
+
+
+def _identity(checkpoint: Checkpoint, work: Work, options: RunOptions) -> dict[str, Any]:
+    """All that can change the numbers of a run, and nothing else."""
+    return {
+        "format": FORMAT,
+        "weights": checkpoint.sha256,
+        "tokenizer": checkpoint.tokenizer_sha256,
+        "config": digests([sorted(checkpoint.config.items(), key=str)]),
+        "dtype": options.dtype,
+        "task": work.name,
+        "version": work.task.version,
+        "options": work.protocol.options,
+        "data": work.provenance["sha256"],
+        "source": work.provenance["source"],
+        "subset": work.provenance["subset"],
+        "requests": digests(work.requests),
+        "references": digests(sample.references for sample in work.samples),
+        "seed": options.seed,
+    }
+
+
+def _score(
+    model: Model, runs: Sequence[Open], options: RunOptions, progress: Progress
+) -> None:
+    """Answer what the runs ask, each distinct request once, and write records as they complete."""
+    from gpt2eval.runner import answer
+
+    for item in runs:
+        item.records = {record.id: record for record in recover_records(item.directory)}
+    askers = _askers(runs)
+    numbered = list(askers)
+    pending: dict[tuple[int, int], dict[int, Response]] = {}
+    writers = [RecordWriter(item.directory) for item in runs]
+    with ExitStack() as stack:
+        for writer in writers:
+            stack.callback(writer.close)
+        progress.begin(f"{model.checkpoint.name}: {', '.join(item.work.name for item in runs)}")
+        for reply in answer(
+            model,
+            numbered,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            on_plan=progress.plan,
+        ):
+            progress.advance(reply.tokens)
+            for number, index, position in askers[numbered[reply.number]]:
+                item, sample = runs[number], runs[number].work.samples[index]
+                item.tokens += reply.tokens
+                item.seconds += reply.seconds
+                answers = pending.setdefault((number, index), {})
+                answers[position] = reply.response
+                if len(answers) == len(item.work.requests[index]):
+                    del pending[number, index]
+                    ordered = [answers[i] for i in range(len(answers))]
+                    record = _record(item.work.protocol, sample, ordered)
+                    item.records[sample.id] = record
+                    writers[number].write(record)
+
+
+def _askers(runs: Sequence[Open]) -> dict[Request, list[tuple[int, int, int]]]:
+    """Distinct request -> (run, sample, position among the sample's requests) of all who ask it."""
+    askers: dict[Request, list[tuple[int, int, int]]] = {}
+    for number, item in enumerate(runs):
+        for index, sample in enumerate(item.work.samples):
+            if sample.id not in item.records:
+                for position, request in enumerate(item.work.requests[index]):
+                    askers.setdefault(request, []).append((number, index, position))
+    return askers
+
+
+def _record(protocol: Protocol, sample: Sample, responses: Sequence[Response]) -> Record:
+    final = [
+        replace(response, prediction=protocol.extract(response.text))
+        if isinstance(response, Generated)
+        else response
+        for response in responses
+    ]
+    return Record(
+        id=sample.id,
+        group=sample.group,
+        statistics={metric.name: list(metric.stats(sample, final)) for metric in protocol.metrics},
+        responses=[encode_response(response) for response in final],
+        references=list(sample.references),
+    )
+
+
+# ---- the result ---------------------------------------------------------------------------------
+
+
+def _result(model: Model, item: Open, options: RunOptions, started: str) -> Result:
+    work, checkpoint = item.work, model.checkpoint
+    records = [item.records[sample.id] for sample in work.samples]
+    rows = {m.name: [record.statistics[m.name] for record in records] for m in work.protocol.metrics}
+    return Result(
+        checkpoint={
+            "name": checkpoint.name,
+            "path": checkpoint.source,
+            "revision": checkpoint.revision,
+            "sha256": checkpoint.sha256,
+            "tokenizer_sha256": checkpoint.tokenizer_sha256,
+            "parameters": model.parameters,
+            "kind": checkpoint.kind,
+        },
+        task=_task_section(work),
+        data=work.provenance,
+        run=_run_section(model, item, options, started),
+        metrics=_estimates(work, rows, options.seed),
+        ledger=_ledger(records),
+        signature=signature(checkpoint, work, options, model.n_ctx),
+        baselines=_baselines(work, options.seed),
+        path=item.directory,
+    )
+
+
+def _task_section(work: Work) -> dict[str, Any]:
+    protocol = work.protocol
+    generates = any(isinstance(r, Generate) for requests in work.requests for r in requests)
+    return {
+        "name": work.task.name,
+        "protocol": protocol.name,
+        "version": work.task.version,
+        "options": dict(protocol.options),
+        "kind": "generation" if generates else "likelihood",
+        "summary": protocol.summary,
+        "source": work.task.source,
+        "references": [dict(row) for row in protocol.references],
+    }
+
+
+def _run_section(
+    model: Model, item: Open, options: RunOptions, started: str
+) -> dict[str, Any]:
+    return {
+        "device": str(model.device),
+        "dtype": options.dtype,
+        "n_ctx": model.n_ctx,
+        "batch_policy": f"at most {options.batch_size} sequences" if options.batch_size else "auto",
+        "seed": options.seed,
+        "versions": _versions(),
+        "git_commit": _git_commit(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "started": started,
+        "seconds": round(item.seconds, 3),
+        "tokens": item.tokens,
+        "tokens_per_second": round(item.tokens / item.seconds, 1) if item.seconds else None,
+        "peak_memory_bytes": _peak_memory(model),
+    }
+
+
+def _estimates(
+    work: Work, rows: Mapping[str, Sequence[Sequence[float]]], seed: int
+) -> dict[str, Estimate]:
+    groups = [sample.group for sample in work.samples]
+    return {
+        metric.name: estimate(
+            metric,
+            np.asarray(rows[metric.name], dtype=np.float64),
+            groups,
+            np.random.default_rng(seed),
+        )
+        for metric in work.protocol.metrics
+    }
+
+
+def _baselines(work: Work, seed: int) -> dict[str, dict[str, Estimate]]:
+    """The protocol's model-free systems, scored on the same samples by the same metrics."""
+    return {
+        name: _estimates(work, _baseline_rows(work, system, seed), seed)
+        for name, system in work.protocol.baselines.items()
+    }
+
+
+def _baseline_rows(
+    work: Work, system: Callable[[Sample, np.random.Generator], str], seed: int
+) -> dict[str, list[Sequence[float]]]:
+    random = np.random.default_rng(seed)
+    nothing = np.zeros(0)
+    rows: dict[str, list[Sequence[float]]] = {m.name: [] for m in work.protocol.metrics}
+    for sample in work.samples:
+        text = system(sample, random)
+        response = Generated(
+            text, nothing.astype(np.int32), nothing.astype(np.float32), "eos", prediction=text
+        )
+        for metric in work.protocol.metrics:
+            rows[metric.name].append(metric.stats(sample, [response]))
+    return rows
+
+
+def _ledger(records: Iterable[Record]) -> dict[str, int]:
+    """What happened to the samples besides being scored."""
+    ledger = dict.fromkeys(
+        (
+            "failed",
+            "contexts_truncated",
+            "empty_generations",
+            "stopped_by_length",
+            "stopped_by_stop",
+            "stopped_by_eos",
+        ),
+        0,
+    )
+    for record in records:
+        ledger["failed"] += bool(record.error)
+        for response in record.responses:
+            ledger["contexts_truncated"] += response["truncated"] > 0
+            if response["type"] == "generated":
+                ledger["empty_generations"] += not response["prediction"]
+                ledger[f"stopped_by_{response['stopped']}"] += 1
+    return ledger
+
+
+def signature(checkpoint: Checkpoint, work: Work, options: RunOptions, n_ctx: int) -> str:
+    """One line with all that can change the number, in the manner of sacrebleu."""
+    data_digest = digests([sorted(work.provenance["sha256"].items())])[:12]
+    parts = {
+        "task": work.name,
+        "v": work.task.version,
+        **{key: value if len(str(value)) < 40 else str(value)[:12] for key, value in work.protocol.options.items()},
+        "data": data_digest,
+        "n": f"{work.provenance['selected']}/{work.provenance['available']}",
+        "subset": work.provenance["subset"],
+        "ckpt": checkpoint.sha256[:12],
+        "tok": checkpoint.tokenizer_sha256[:12],
+        "ctx": n_ctx,
+        "dtype": options.dtype,
+        "seed": options.seed,
+        "gpt2eval": __version__,
+    }
+    return "|".join(f"{key}:{value}" for key, value in parts.items())
+
+
+def _versions() -> dict[str, str]:
+    versions = {"gpt2eval": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _git_commit() -> str:
+    """Commit of the gpt2eval that runs, if it runs from a clone; empty otherwise."""
+    package = Path(__file__).parent
+    try:
+        out = subprocess.run(
+            ["git", "-C", str(package), "log", "-1", "--format=%H", "--", str(package)],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return out.stdout.strip() if out.returncode == 0 else ""
+
+
+def _peak_memory(model: Model) -> int:
+    """Most memory this process has held so far, in bytes: of the GPU, or resident on the CPU."""
+    if model.device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_allocated(model.device))
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)

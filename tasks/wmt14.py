@@ -1,0 +1,64 @@
+"""WMT 2014 French-English, newstest2014, both ways (Bojar et al. 2014).
+
+https://www.statmt.org/wmt14/. Prompted as in the GPT-2 paper, section 3.7, with example pairs
+written for gpt2eval: the paper says neither which pairs it used nor how many.
+"""
+
+from gpt2eval import Dataset, Hub, Task, data, recipes
+
+KNOWN = {
+    "c73727c954e92396eb3eed1b2730804a77130c1c3a8bc6a3f5646766fc92a8eb": "newstest2014, English",
+    "c57025c8a338c642fe3ad0206ddc75d258a5584e1d470b75f37af2fb666d7e93": "newstest2014, French",
+    "5521ed9b1d07763c7e8d7ddfc0fda269cd114612a6283bd3836979ea4dd10a26": "newstest2014, English",
+    "31f98dd65e89ee6d7c3de9b72709a7e4d3f28171e8c2a81802e11cf6b36f25ed": "newstest2014, French",
+}
+
+
+def newstest2014(direction: tuple[str, str]) -> Dataset:
+    """newstest2014 with this source and target side."""
+    source, target = direction
+    return Dataset(
+        files=(
+            (
+                f"wmt14/newstest2014-fren-src.{source}.sgm",
+                f"wmt14/newstest2014-fren-ref.{target}.sgm",
+            ),
+        ),
+        read=lambda paths: data.read_sgml(paths, direction),
+        hub=Hub("wmt/wmt14", "fr-en", convert=lambda row: row["translation"]),
+        known=KNOWN,
+    )
+
+
+def task(direction: tuple[str, str], bleu: float) -> Task:
+    """One direction; `bleu` is what the paper says of its largest model."""
+    source, target = direction
+    return Task(
+        name=f"wmt14_{source}_{target}",
+        version=1,
+        summary=f"translation of news, {source} to {target}",
+        source="Bojar et al. 2014, https://www.statmt.org/wmt14/",
+        groups=("core", "gpt2-paper"),
+        protocols=(
+            recipes.translation(
+                "paper",
+                "GPT-2 paper: example pairs `sentence = sentence`, greedy, first sentence",
+                newstest2014(direction),
+                direction,
+                data.bundled_directory() / "wmt14" / "examples.tsv",
+                detail=(
+                    "Five fixed example pairs, one a line, then the sentence and `=`; greedy, 128"
+                    " tokens at most; the first sentence or line of the output. BLEU and chrF2 by"
+                    " sacrebleu over all 3,003 segments; documents are resampled. The paper gives"
+                    " neither pairs nor a BLEU script, so its value is for orientation."
+                ),
+                references=recipes.published(
+                    "bleu", f"{recipes.PAPER}, section 3.7", gpt2_xl=bleu
+                ),
+            ),
+        ),
+    )
+
+
+WMT14_FR_EN = task(("fr", "en"), 11.5)
+WMT14_EN_FR = task(("en", "fr"), 5.0)
