@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+import gpt2eval
 from tests.checkpoints import gpt2_tokenizer_checkpoint, make_checkpoint
 from tests.conftest import ROOT
 from tests.data import training_text, write_data
@@ -125,7 +126,6 @@ def contexts(response: dict[str, Any]) -> list[int]:
 @pytest.fixture(scope="session")
 def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     """Run one task of gpt2eval; the same arguments run once."""
-    gpt2eval = pytest.importorskip("gpt2eval.run", reason="gpt2eval.run is not there yet")
     output = tmp_path_factory.mktemp("results")
     done: dict[Any, Run] = {}
 
