@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from hypothesis import strategies as st
 
 from gpt2eval.errors import ModelError
 from gpt2eval.runner import answer
-from gpt2eval.runner import score as runner
 from gpt2eval.types import Request, Rolling, Score, Scored
 from tests.checkpoints import PASSAGE
 
@@ -116,10 +116,7 @@ def test_slices_partition_the_stream(
     tiny_model: Any, windows: Any, stride: int | None, cuts: list[int]
 ) -> None:
     edges = [0, *sorted(cuts), len(LONG)]
-    parts = [
-        Rolling(LONG, begin, end, windows, stride)
-        for begin, end in zip(edges, edges[1:], strict=False)
-    ]
+    parts = [Rolling(LONG, begin, end, windows, stride) for begin, end in pairwise(edges)]
     whole, *found = ask(tiny_model, Rolling(LONG, windows=windows, stride=stride), *parts)
     for name in ("tokens", "logprobs", "greedy", "context", "weights"):
         joined = np.concatenate([getattr(part, name) for part in found])
@@ -289,113 +286,90 @@ def test_non_ascii(tiny_model: Any, text: str) -> None:
 # ---- excluded words -----------------------------------------------------------------------------
 
 
-def best(model: Any, context: Sequence[int], banned: Sequence[int] = ()) -> int:
-    """The arg-max after a context, some tokens left out."""
+def ranking(model: Any, context: Sequence[int]) -> list[int]:
+    """All tokens after a context, likeliest first."""
     with torch.inference_mode():
         logits = model.logits(model.hidden([list(context)])[0, -1:])[0]
-    logits[list(banned)] = -torch.inf
-    return int(logits.argmax())
+    return [int(token) for token in logits.argsort(descending=True)]
 
 
-@pytest.fixture
-def winner(tiny_model: Any) -> Callable[[str], tuple[list[int], list[int]]]:
-    """Context -> the two tokens that the model would write next, and the context's tokens."""
-
-    def find(context: str) -> tuple[list[int], list[int]]:
-        tokens = tiny_model.encode([context])[0]
-        first = best(tiny_model, tokens)
-        return [first, best(tiny_model, [*tokens, first])], tokens
-
-    return find
+def word(model: Any, token: int) -> str:
+    """A token as it is compared with excluded words."""
+    return str(model.decode([token]).strip().lower())
 
 
-def test_excluded_words_are_out_at_the_first_token(tiny_model: Any) -> None:
-    tokens = tiny_model.encode(["The keeper counted"])[0]
-    found = None
-    for token in range(len(tiny_model.tokenizer) - 1):
-        text = tiny_model.decode([token])
-        if text.startswith(" ") and text.strip().isalpha() and text.strip().islower():
-            request = Score("The keeper counted", text)
-            if tiny_model.encode([request.context + text])[0] == [*tokens, token]:
-                found = request, token
-                break
-    assert found
-    request, token = found
-    plain, excluded = ask(
-        tiny_model, request, replace(request, exclude=(request.continuation.strip(),))
+def winner(model: Any, context: Sequence[int], exclude: Sequence[str]) -> int:
+    """The arg-max once the tokens that are an excluded word are out."""
+    return next(t for t in ranking(model, context) if word(model, t) not in exclude)
+
+
+def score_tokens(
+    model: Any, tokens: list[int], cut: int, exclude: tuple[str, ...], monkeypatch: Any
+) -> Scored:
+    """Score chosen token ids, which no text might tokenise to."""
+    context, whole = "c", "cw"
+    monkeypatch.setattr(
+        type(model),
+        "encode",
+        lambda _self, texts: [{context: tokens[:cut], whole: tokens}[text] for text in texts],
     )
-    assert plain.greedy_excluding.tolist() == plain.greedy.tolist()
-    assert excluded.greedy_excluding.tolist() == [False]
-    assert excluded.greedy.tolist() == plain.greedy.tolist() == [best(tiny_model, tokens) == token]
-    assert excluded.logprobs.tolist() == close(plain.logprobs.tolist())
+    (found,) = ask(model, Score("c", "w", exclude=exclude))
+    assert found.tokens.tolist() == tokens[cut:]
+    return found
 
 
-def stream_of(tiny_model: Any, tokens: list[int], cut: int, exclude: tuple[str, ...]) -> Scored:
-    """Score token ids directly, so that a test may choose them."""
-    stream = runner.Stream(tokens, [runner.Window(0, len(tokens) - 1, len(tokens) - cut)], exclude)
-    stream.slices = [runner.Slice(0, cut, len(tokens))]
-    window = stream.windows[0]
-    runner._run_batch(tiny_model, [(stream, window)], runner._Excluder(tiny_model))
-    return stream.answer(stream.slices[0])
+def test_nothing_excluded(tiny_model: Any) -> None:
+    (found,) = ask(tiny_model, Score("The keeper", " counted the ships"))
+    assert found.greedy_excluding.tolist() == found.greedy.tolist()
 
 
-def words_of(model: Any, tokens: Sequence[int]) -> tuple[str, ...]:
-    return tuple(model.decode([token]).strip().lower() for token in tokens)
-
-
-def test_excluded_words_may_win_at_later_tokens(tiny_model: Any) -> None:
-    """What may not begin the continuation may still go on with it."""
+def test_excluding_promotes_the_runner_up(tiny_model: Any, monkeypatch: Any) -> None:
     context = tiny_model.encode(["The keeper counted"])[0]
-    first = best(tiny_model, context)
-    second = best(tiny_model, [*context, first])
-    third = best(tiny_model, [*context, first, second])
-    exclude = words_of(tiny_model, [second, third])
-    banned = [
-        i for i in range(len(tiny_model.tokenizer)) if words_of(tiny_model, [i])[0] in exclude
-    ]
-    found = stream_of(tiny_model, [*context, first, second, third], len(context), exclude)
-    assert found.greedy.tolist() == [True, True, True]
-    wins = best(tiny_model, context, banned) == first
-    assert found.greedy_excluding.tolist() == [wins, True, True]
-
-
-def test_excluding_promotes_the_runner_up(tiny_model: Any) -> None:
-    context = tiny_model.encode(["The keeper counted"])[0]
-    first = best(tiny_model, context)
-    exclude = words_of(tiny_model, [first])
-    banned = [
-        i for i in range(len(tiny_model.tokenizer)) if words_of(tiny_model, [i])[0] == exclude[0]
-    ]
-    second = best(tiny_model, context, banned)
-    found = stream_of(tiny_model, [*context, second], len(context), exclude)
+    exclude = (word(tiny_model, ranking(tiny_model, context)[0]),)
+    second = winner(tiny_model, context, exclude)
+    found = score_tokens(tiny_model, [*context, second], len(context), exclude, monkeypatch)
     assert found.greedy.tolist() == [False]
     assert found.greedy_excluding.tolist() == [True]
 
 
-def test_each_request_has_its_own_excluded_words(tiny_model: Any, fed: list[Any]) -> None:
-    """One pass for the same tokens, but no request sees another's list."""
-    texts = [tiny_model.decode([token]) for token in range(len(tiny_model.tokenizer))]
-    context = "The keeper counted"
-    tokens = tiny_model.encode([context])[0]
-    with torch.inference_mode():
-        ranked = tiny_model.logits(tiny_model.hidden([tokens])[0, -1:])[0].argsort(descending=True)
-    # A word that the model would say first, once all that is likelier is excluded.
-    for place, token in enumerate(ranked.tolist()):
-        likelier = words_of(tiny_model, ranked[:place].tolist())
-        text = texts[token]
-        alone = tiny_model.encode([context + text])[0] == [*tokens, token]
-        if place and alone and text.strip().lower() not in likelier and text[:1] == " ":
-            break
-    fed.clear()
-    requests = [
-        Score(context, text),
-        Score(context, text, exclude=likelier),
-        Score(context, text, exclude=(text.strip().lower(),)),
-    ]
-    plain, others_out, itself_out = ask(tiny_model, *requests)
-    assert plain.greedy.tolist() == plain.greedy_excluding.tolist() == [False]
-    assert others_out.greedy_excluding.tolist() == [True]
-    assert itself_out.greedy_excluding.tolist() == [False]
+def test_excluded_word_itself_cannot_win(tiny_model: Any, monkeypatch: Any) -> None:
+    context = tiny_model.encode(["The keeper counted"])[0]
+    first = ranking(tiny_model, context)[0]
+    exclude = (word(tiny_model, first),)
+    found = score_tokens(tiny_model, [*context, first], len(context), exclude, monkeypatch)
+    assert found.greedy.tolist() == [True]
+    assert found.greedy_excluding.tolist() == [False]
+    assert found.logprobs.tolist() == close(by_hand(tiny_model, context, [first]))
+
+
+def test_excluded_words_may_win_at_later_tokens(tiny_model: Any, monkeypatch: Any) -> None:
+    """What may not begin the continuation may still go on with it."""
+    context = tiny_model.encode(["The keeper counted"])[0]
+    tokens = list(context)
+    for _ in range(3):
+        tokens.append(ranking(tiny_model, tokens)[0])
+    later = tuple({word(tiny_model, token) for token in tokens[-2:]})
+    found = score_tokens(tiny_model, tokens, len(context), later, monkeypatch)
+    assert found.greedy.tolist() == [True, True, True]
+    first_wins = winner(tiny_model, context, later) == tokens[len(context)]
+    assert found.greedy_excluding.tolist() == [first_wins, True, True]
+
+
+def test_each_request_has_its_own_excluded_words(tiny_model: Any, monkeypatch: Any) -> None:
+    context = tiny_model.encode(["The keeper counted"])[0]
+    first = ranking(tiny_model, context)[0]
+    mine = word(tiny_model, first)
+    monkeypatch.setattr(
+        type(tiny_model),
+        "encode",
+        lambda _self, texts: [context if text == "c" else [*context, first] for text in texts],
+    )
+    lists: list[tuple[str, ...]] = [(), (mine,), ("no-such-word",), (mine, "no-such-word")]
+    for order in (lists, lists[::-1]):
+        found = ask(tiny_model, *(Score("c", "w", exclude=words) for words in order))
+        flags = [item.greedy_excluding.tolist() == [True] for item in found]
+        assert flags == [mine not in words for words in order]
+        assert all(item.greedy.tolist() == [True] for item in found)
 
 
 # ---- numbers that are none ----------------------------------------------------------------------
