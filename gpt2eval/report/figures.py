@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import wrap
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -20,6 +21,7 @@ from gpt2eval.results import RECORDS, read_records
 from gpt2eval.types import Estimate
 
 _LABEL = 24  # characters of a name that a plot has room for; tables print it whole
+_TITLE = 34  # characters that fit over the narrowest panel
 _PANELS = 6  # panels of one figure; more become a second one
 
 
@@ -85,7 +87,7 @@ def _score_picture(stem: str, panels: Sequence[Section], names: Mapping[str, str
     def draw(ax: Axes, number: int) -> None:
         plots.draw_scores(ax, rows, dots[number], _axis(panels[number]))
 
-    figure = _grid(panels, draw, height=0.55 + 0.16 * max(len(rows), 2), share_rows=True)
+    figure = _grid(panels, draw, height=0.62 + 0.16 * max(len(rows), 2), share_rows=True)
     said = [f"Bars are {_levels(panels)} intervals."]
     if any(len({dot.row for dot in panel}) < len(rows) for panel in dots):
         said.append("A row without a mark has no value there.")
@@ -143,7 +145,7 @@ def _size_picture(stem: str, panels: Sequence[Section], names: Mapping[str, str]
         ]
         plots.draw_sizes(ax, dots, curves[number], _axis(section), limits)
 
-    figure = _grid(panels, draw, height=1.85)
+    figure = _grid(panels, draw, height=1.95)
     plots.legend_below(figure, columns=2 if len(panels) == 1 else 4)
     shown = ", ".join(f"{section.title} ({_main(section)[0]})" for section in panels)
     caption = f"Score against number of parameters: {shown}. "
@@ -240,20 +242,27 @@ def _grid(
     columns = min(len(panels), 2 if len(panels) == 4 else 3)
     lines = math.ceil(len(panels) / columns)
     # Lines of a title take room from the panel under it.
-    height += 0.12 * max(len(data_mark(section.first).split("; ")) for section in panels)
+    titles = [_title(section) for section in panels]
+    height += 0.12 * (max(len(title) for title in titles) - 1)
     figure = Figure(
         (SINGLE if columns == 1 else DOUBLE, height * lines + 0.25), layout="constrained"
     )
     axes = figure.subplots(lines, columns, squeeze=False).flatten().tolist()
-    for number, section in enumerate(panels):
+    for number in range(len(panels)):
         draw(axes[number], number)
-        marks = data_mark(section.first).split("; ")
-        axes[number].set_title("\n".join(filter(None, [shorten(section.title, 40), *marks])))
+        axes[number].set_title("\n".join(titles[number]))
         if share_rows and number % columns:
             axes[number].tick_params(axis="y", labelleft=False)
     for ax in axes[len(panels) :]:
         ax.remove()
     return figure
+
+
+def _title(section: Section) -> list[str]:
+    """Lines over a panel: its name, and what must be known about its data."""
+    marks = data_mark(section.first).split("; ")
+    lines = [line for mark in marks for line in wrap(mark, _TITLE)]
+    return [shorten(section.title, _TITLE), *lines]
 
 
 def _main(section: Section) -> tuple[str, Estimate]:

@@ -139,7 +139,10 @@ def draw_positions(ax: Axes, curves: Mapping[str, Curve], looks: Mapping[str, in
         low, high = curve.mean - 1.96 * curve.error, curve.mean + 1.96 * curve.error
         band = {"color": style["color"], "alpha": strength, "linewidth": 0, "zorder": 1}
         ax.fill_between(curve.centre, low, high, **band)
-        ax.plot(curve.centre, curve.mean, markeredgewidth=0, label=label, **style)
+        # When the colours begin again, so does a line of another kind.
+        kind = ("-", "--", ":")[looks[label] // len(COLOURS) % 3]
+        line = {**style, "linestyle": kind, "markeredgewidth": 0}
+        ax.plot(curve.centre, curve.mean, label=label, **line)
     ax.set_xscale("log", base=2)
     first = min(curve.first[0] for curve in curves.values())
     last = max(curve.last[-1] for curve in curves.values())
