@@ -76,7 +76,7 @@ def run_command(quiet: bool, **values: Any) -> None:
     options = RunOptions(**values)  # bad values are refused before anything heavy is imported
     from gpt2eval.report import write_report
     from gpt2eval.report.folder import check_directory
-    from gpt2eval.run import run_with
+    from gpt2eval.evaluation import run_with
     from gpt2eval.terminal import progress_bar, show_results
 
     check_directory(options.report)

@@ -19,7 +19,7 @@ from gpt2eval.report.text import (
     format_estimate,
     format_value,
 )
-from gpt2eval.run import Progress, Silent
+from gpt2eval.evaluation import Progress, Silent
 from gpt2eval.task import Protocol, Task
 from gpt2eval.types import Estimate, Result
 

@@ -1,4 +1,6 @@
-"""Checkpoint x task -> Result: the one place where all of it meets."""
+"""Checkpoint x task -> Result: the one place where all of it meets.
+
+The module is not called `run`, because a submodule of that name would replace `gpt2eval.run`."""
 
 from __future__ import annotations
 
