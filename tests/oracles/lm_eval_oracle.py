@@ -1,0 +1,136 @@
+"""The numbers of lm-evaluation-harness itself, offline: its own model class, tasks and metrics.
+
+Only where the rows come from is changed: a local JSON file in the place of a Hub data set.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HEADING_DEPTHS = (("= = =", "==="), ("= =", "=="))
+
+
+@dataclass(frozen=True)
+class LmEvalResult:
+    """metrics by lm-eval's names, and per document, in file order, what the model said."""
+
+    metrics: dict[str, float]
+    logprobs: list[float]
+    greedy: list[bool]
+    documents: list[dict[str, Any]]
+
+
+def is_heading(line: str) -> bool:
+    """Whether the line is one of those at which EleutherAI/wikitext_document_level cuts."""
+    for spaced, joined in HEADING_DEPTHS:
+        line = line.replace(spaced, joined)
+    line = line.strip()
+    return line.startswith("= ") and line.endswith(" =")
+
+
+def wikitext_pages(text: str) -> list[str]:
+    """The rows of EleutherAI/wikitext_document_level for the text of a wiki.*.raw file.
+
+    The line break before a heading belongs to no page, and some formulas pass for headings.
+    """
+    lines = text.split("\n")
+    starts = [place for place, line in enumerate(lines) if is_heading(line)]
+    bounds = [0, *starts, len(lines)]
+    pages = ["\n".join(lines[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [page for page in pages if page.strip()]
+
+
+def run_lm_eval(
+    checkpoint: Path,
+    task: str,
+    yaml_file: str,
+    rows: list[dict[str, Any]],
+    scratch: Path,
+    *,
+    batch_size: int = 1,
+    limit: int | None = None,
+) -> LmEvalResult:
+    """lm-eval's result for one of its tasks on rows of ours.
+
+    yaml_file is the task's file inside lm_eval/tasks; scratch is an empty directory.
+    """
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    scratch.mkdir(parents=True, exist_ok=True)
+    data = scratch / f"{task}.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    config = {
+        "include": str(files("lm_eval") / "tasks" / yaml_file),
+        "task": f"local_{task}",
+        "dataset_path": "json",
+        "dataset_name": None,
+        "dataset_kwargs": {"data_files": {"test": str(data)}, "cache_dir": str(scratch / "cache")},
+        "training_split": None,
+        "validation_split": None,
+        "test_split": "test",
+    }
+    (scratch / f"{task}.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    output = simple_evaluate(
+        model="hf",
+        model_args={"pretrained": str(checkpoint), "dtype": "float32"},
+        tasks=[f"local_{task}"],
+        batch_size=batch_size,
+        limit=limit,
+        device="cpu",
+        bootstrap_iters=0,
+        log_samples=True,
+        task_manager=TaskManager(include_path=str(scratch), include_defaults=False),
+    )
+    samples = sorted(output["samples"][f"local_{task}"], key=lambda sample: sample["doc_id"])
+    metrics = {
+        name.removesuffix(",none"): value
+        for name, value in output["results"][f"local_{task}"].items()
+        if isinstance(value, float) and "_stderr" not in name
+    }
+    answers = [sample["filtered_resps"][0] for sample in samples]
+    return LmEvalResult(
+        metrics=metrics,
+        logprobs=[float(answer[0]) if is_pair(answer) else float(answer) for answer in answers],
+        greedy=[answer[1] in (True, "True") for answer in answers if is_pair(answer)],
+        documents=[sample["doc"] for sample in samples],
+    )
+
+
+def is_pair(answer: Any) -> bool:
+    """Whether an answer has a greedy flag beside the log-probability; rolling ones have not."""
+    return isinstance(answer, list | tuple)
+
+
+def wikitext(checkpoint: Path, raw: Path, scratch: Path, **options: Any) -> LmEvalResult:
+    """lm-eval's `wikitext`: word_perplexity, byte_perplexity, bits_per_byte."""
+    text = raw.read_bytes().decode()
+    rows = [{"page": page} for page in wikitext_pages(text)]
+    return run_lm_eval(
+        checkpoint, "wikitext", "wikitext/wikitext.yaml", rows, scratch, **options
+    )
+
+
+def lambada_openai(checkpoint: Path, jsonl: Path, scratch: Path, **options: Any) -> LmEvalResult:
+    """lm-eval's `lambada_openai`: perplexity, acc."""
+    lines = jsonl.read_bytes().decode().split("\n")
+    rows = [{"text": json.loads(line)["text"]} for line in lines if line]
+    return run_lm_eval(
+        checkpoint, "lambada_openai", "lambada/lambada_openai.yaml", rows, scratch, **options
+    )
+
+
+def lambada_standard(checkpoint: Path, plain: Path, scratch: Path, **options: Any) -> LmEvalResult:
+    """lm-eval's `lambada_standard`: perplexity, acc."""
+    rows = [{"text": line} for line in plain.read_bytes().decode().split("\n") if line]
+    return run_lm_eval(
+        checkpoint, "lambada_standard", "lambada/lambada_standard.yaml", rows, scratch, **options
+    )
