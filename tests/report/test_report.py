@@ -118,7 +118,14 @@ def test_sample_data_are_marked_everywhere(tmp_path: Path) -> None:
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
-    names = ["a|b\n# c", "<img src=x onerror=alert(1)>", "=HYPERLINK(1)", "$\\frac$", "../../up"]
+    names = [
+        "a|b\n# c",
+        "<img src=x onerror=alert(1)>",
+        "=HYPERLINK(1)",
+        "$\\frac$",
+        "../../up",
+        "模型",
+    ]
     page = write_report([result(name) for name in names], tmp_path / "report")
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert "<img" not in text
