@@ -36,7 +36,7 @@ from gpt2eval.types import Result
 __all__ = ["to_frame", "write_report"]
 
 
-def write_report(results: Sequence[Result], directory: str | Path, title: str = "") -> Path:
+def write_report(results: Sequence[Result], directory: str | Path, *, title: str = "") -> Path:
     """Write tables, plots and `report.md`; returns the path of `report.md`.
 
     The directory may be missing, empty, or hold an earlier report, which is replaced file by file.

@@ -41,7 +41,7 @@ def full_results(root: Path) -> list[Result]:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("full")
-    return write_report(full_results(root / "results"), root / "report", "Two sizes").parent
+    return write_report(full_results(root / "results"), root / "report", title="Two sizes").parent
 
 
 def test_every_link_of_the_page_leads_to_a_file(report: Path) -> None:
