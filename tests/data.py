@@ -2,8 +2,8 @@
 
 All sentences are our own. Every file has the features of the real file that have broken readers:
 curly quotes, line breaks inside a passage, double spaces, a target after a line break, passages
-longer than a small model or of one word, a formula that looks like a heading, a Unicode line separator, a bare
-"&" in SGML.
+longer than a small model or of one word, a formula that looks like a heading, a Unicode line
+separator, a bare "&" in SGML.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ LAMBADA = (
     "no longer came out of their houses; it would stop, they said, and it did, the old bell",
     "My grandmother kept bees. She said that you must tell them everything: who was born, who was "
     "married, who had died. When she died I went out and told the bees",
+    "She asked him about the key twice, and twice he said that he did not know what it was for",
     "Goodbye",
 )
 
