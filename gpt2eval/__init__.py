@@ -25,7 +25,7 @@ _HOMES = {
     ),
     "gpt2eval.task": ("Metric", "Protocol", "Task"),
     "gpt2eval.data": ("Dataset", "Hub"),
-    "gpt2eval.run": ("run",),
+    "gpt2eval.evaluation": ("run",),
     "gpt2eval.results": ("load_results",),
     "gpt2eval.report": ("to_frame", "write_report"),
 }

@@ -19,6 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from gpt2eval.checkpoint import digest_files
 from gpt2eval.errors import DataError
 
 Row = Mapping[str, Any]
@@ -81,13 +82,13 @@ def load(dataset: Dataset, place: str | Path, *, offline: bool = False) -> Loade
     rows = tuple(dataset.read(paths))
     if not rows:
         raise DataError(f"{paths[0]} holds no rows; expected at least one")
-    digests = {path.name: _sha256(path) for path in paths}
+    digests = {path.relative_to(directory).as_posix(): digest_files([path]) for path in paths}
     return Loaded(
         rows,
         {
             "source": "bundled" if place == "bundled" else "directory",
-            "files": [str(path.relative_to(directory)) for path in paths],
-            "sha256": digests,
+            "files": digests,
+            "sha256": digest_files(paths),
             "verdict": _verdict(dataset, digests, bundled=place == "bundled"),
         },
     )
@@ -165,16 +166,11 @@ def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
             "config": hub.config,
             "split": hub.split,
             "revision": revision or getattr(table.info, "version", None) and str(table.info.version),
-            "files": [],
-            "sha256": {"rows": digest.hexdigest()},
+            "files": {},
+            "sha256": digest.hexdigest(),
             "verdict": "read from the hub at the recorded revision",
         },
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # ---- readers: files -> rows ---------------------------------------------------------------------

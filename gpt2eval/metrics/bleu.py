@@ -51,7 +51,7 @@ def chrf(references: int = 1) -> Metric:
     """
     from sacrebleu.metrics.chrf import CHRF
 
-    return _metric("chrf", CHRF(beta=BETA), _chrf, references)
+    return _metric("chrf2", CHRF(beta=BETA), _chrf, references)
 
 
 def _metric(

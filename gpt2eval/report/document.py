@@ -22,6 +22,7 @@ from gpt2eval.report.text import (
     format_count,
     format_parameters,
     markdown,
+    plain,
 )
 from gpt2eval.types import Result
 
@@ -77,24 +78,28 @@ def ledger_words(ledger: Mapping[str, int], samples: int | None = None) -> str:
     """What happened to the samples besides being scored, in words."""
     failed = ledger.get("failed", 0)
     of_all = f" of {format_count(samples)}" if samples else ""
-    parts = [f"{counted(failed, 'sample')}{of_all} failed and were left out"] if failed else []
+    parts = (
+        [f"{counted(failed, 'sample')}{of_all} failed and left out of the numbers"]
+        if failed
+        else []
+    )
     nouns = {"contexts_truncated": "context", "empty_generations": "empty generation"}
     for key, noun in nouns.items():
         if number := ledger.get(key, 0):
             verb = " truncated" if key == "contexts_truncated" else ""
             parts.append(f"{counted(number, noun)}{verb}")
     endings = {
-        "stopped_by_stop": "a stop string",
-        "stopped_by_eos": "end of text",
-        "stopped_by_length": "length",
+        "stopped_by_stop": "at a stop string",
+        "stopped_by_eos": "at the end of text",
+        "stopped_by_length": "at the length limit",
     }
     stopped = [
-        f"{format_count(number)} by {what}"
-        for key, what in endings.items()
+        f"{format_count(number)} {where}"
+        for key, where in endings.items()
         if (number := ledger.get(key, 0))
     ]
     if stopped:
-        parts.append(f"generation stopped {', '.join(stopped)}")
+        parts.append(f"generations ended: {', '.join(stopped)}")
     if not failed and not ledger.get("contexts_truncated", 0):
         parts.insert(0, "nothing failed, no context truncated")
     return "; ".join(parts) + "."
@@ -134,15 +139,28 @@ def _section(section: Section, pictures: Sequence[Picture]) -> str:
         _published_note(section),
         *(_embed(picture) for picture in pictures if picture.section == section.title),
         _data(section),
-        "\n".join(
-            f"- **{markdown(label)}**: {ledger_words(result.ledger, result.data.get('selected'))}"
-            for label, result in section.results.items()
-        ),
+        _ledgers(section),
         "Signatures, with all that can change a number:",
-        code_block("\n".join(result.signature for result in section.results.values())),
+        code_block(_signatures(section)),
         f"Files: [table](tables/{section.stem}.md), [numbers](tables/{section.stem}.csv).",
     ]
     return "\n\n".join(filter(None, parts))
+
+
+def _ledgers(section: Section) -> str:
+    """What happened to the samples, one line for all checkpoints that fared alike."""
+    fared: dict[str, list[str]] = {}
+    for label, result in section.results.items():
+        words = ledger_words(result.ledger, result.data.get("selected"))
+        fared.setdefault(words, []).append(f"**{markdown(label)}**")
+    return "\n".join(f"- {', '.join(labels)}: {words}" for words, labels in fared.items())
+
+
+def _signatures(section: Section) -> str:
+    signatures = {label: plain(result.signature) for label, result in section.results.items()}
+    if len(set(signatures.values())) == 1:
+        return next(iter(signatures.values()))
+    return "\n".join(f"{label}: {signature}" for label, signature in signatures.items())
 
 
 def _published_note(section: Section) -> str:

@@ -83,7 +83,7 @@ def _score_picture(stem: str, panels: Sequence[Section], names: Mapping[str, str
     def draw(ax: Axes, number: int) -> None:
         plots.draw_scores(ax, rows, dots[number], _axis(panels[number]))
 
-    figure = _grid(panels, draw, height=0.62 + 0.16 * max(len(rows), 2), share_rows=True)
+    figure = _grid(panels, draw, height=0.55 + 0.16 * max(len(rows), 2), share_rows=True)
     said = [f"Bars are {_levels(panels)} intervals."]
     if any(len({dot.row for dot in panel}) < len(rows) for panel in dots):
         said.append("A row without a mark has no value there.")
@@ -137,7 +137,7 @@ def _size_picture(stem: str, panels: Sequence[Section], names: Mapping[str, str]
         ]
         plots.draw_sizes(ax, dots, curves[number], _axis(section), limits)
 
-    figure = _grid(panels, draw, height=1.9)
+    figure = _grid(panels, draw, height=1.85)
     plots.legend_below(figure, columns=2 if len(panels) == 1 else 4)
     shown = ", ".join(f"{section.title} ({_main(section)[0]})" for section in panels)
     caption = f"Score against number of parameters: {shown}. "
@@ -235,6 +235,8 @@ def _grid(
     """
     columns = min(len(panels), 2 if len(panels) == 4 else 3)
     lines = math.ceil(len(panels) / columns)
+    # Lines of a title take room from the panel under it.
+    height += 0.12 * max(len(data_mark(section.first).split("; ")) for section in panels)
     figure = Figure(
         (SINGLE if columns == 1 else DOUBLE, height * lines + 0.25), layout="constrained"
     )

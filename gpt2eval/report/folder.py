@@ -44,6 +44,11 @@ def replace_report(directory: Path, files: Mapping[str, bytes], sources: Mapping
         ) from error
 
 
+def check_directory(directory: str | Path) -> None:
+    """StoreError if a report could not go there; to be asked before the work, not after it."""
+    _earlier_files(Path(directory))
+
+
 def _marker(sources: Mapping[str, Any], files: Iterable[str]) -> bytes:
     content = {"format": FORMAT, **sources, "files": sorted(files)}
     return (json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n").encode()

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from itertools import pairwise
+from typing import Any, Literal, TypeGuard
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+    ScalarFormatter,
+)
 
 from gpt2eval.report.position import Curve
 from gpt2eval.report.text import format_parameters
@@ -102,15 +110,14 @@ def look(index: int) -> dict[str, Any]:
 def draw_scores(ax: Axes, rows: Sequence[tuple[str, str]], dots: Sequence[Dot], axis: Axis) -> None:
     """Dots with interval bars, one line for each of `rows` (kind, label), the first on top."""
     height = {row: len(rows) - 1 - position for position, row in enumerate(rows)}
-    edges = [axis.factor * x for dot in dots for x in (dot.value, dot.low, dot.high) if _finite(x)]
-    _score_scale(ax, edges)
-    left, right = ax.get_xlim()
+    left, right = _score_scale(ax, "x", _edges(dots, axis))
     for dot in dots:
         y = height[dot.row]
         if not _finite(dot.value):
             ax.text(right, y, f"{dot.value} →", ha="right", va="center", color=GREY)
             continue
         if dot.low is not None and dot.high is not None:
+            # A bound at infinity ends at the frame.
             low, high = (min(max(axis.factor * x, left), right) for x in (dot.low, dot.high))
             colour = look(dot.look)["color"] if dot.kind == "checkpoint" else GREY
             ax.hlines(y, low, high, color=colour, linewidth=1.1)
@@ -139,7 +146,7 @@ def draw_positions(ax: Axes, curves: Mapping[str, Curve], looks: Mapping[str, in
     ax.set_xlim(0.85 * first, 1.15 * (last + 1))
     # Every other power of two: eleven labels do not fit in a column.
     ax.xaxis.set_major_locator(LogLocator(base=4, numticks=20))
-    ax.xaxis.set_major_formatter(FuncFormatter(_short_number))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.grid(axis="y")
     ax.set_xlabel("context (tokens)")
@@ -161,16 +168,16 @@ def draw_sizes(
         line = sorted(points)
         values = [axis.factor * value for _, value in line]
         ax.plot([x for x, _ in line], values, label=source, **_reference_style(number))
+    published = [axis.factor * value for points in curves.values() for _, value in points]
+    bottom, top = _score_scale(ax, "y", _edges((dot for _, dot in dots), axis) + published)
     for x, dot in _side_by_side(dots, limits[1] / limits[0]):
         if not _finite(dot.value):
             continue
-        if _finite(dot.low) and _finite(dot.high):
-            low, high = axis.factor * dot.low, axis.factor * dot.high
+        if dot.low is not None and dot.high is not None:
+            low, high = (min(max(axis.factor * y, bottom), top) for y in (dot.low, dot.high))
             ax.vlines(x, low, high, color=look(dot.look)["color"], linewidth=1.1)
         ax.plot(x, axis.factor * dot.value, label=dot.label, **_dot_style(dot))
     _size_scale(ax, *limits)
-    ax.yaxis.set_major_locator(MaxNLocator(nbins=5))
-    ax.yaxis.set_major_formatter(FuncFormatter(_short_number))
     ax.grid(axis="y")
     ax.set_xlabel("parameters")
     pointer = f"{axis.direction} →" if axis.higher_is_better else f"← {axis.direction}"
@@ -180,7 +187,7 @@ def draw_sizes(
 def _reference_style(number: int) -> dict[str, Any]:
     """Lines of published values: grey, thin, each source with its own dashes."""
     dashes = ("--", ":", "-.")[number % 3]
-    return {"color": GREY, "linestyle": dashes, "linewidth": 0.9, "marker": "|", "markersize": 6}
+    return {"color": GREY, "linestyle": dashes, "linewidth": 0.9, "marker": "."}
 
 
 def legend_below(figure: Figure, columns: int) -> None:
@@ -244,34 +251,52 @@ def _finite(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
-def _score_scale(ax: Axes, edges: Sequence[float]) -> None:
-    """Limits that hold all edges; logarithmic where the values differ twentyfold."""
+def _edges(dots: Iterable[Dot], axis: Axis) -> list[float]:
+    """All finite values and bounds, in the unit of the axis."""
+    bounds = (x for dot in dots for x in (dot.value, dot.low, dot.high))
+    return [axis.factor * x for x in bounds if _finite(x)]
+
+
+def _score_scale(ax: Axes, which: Literal["x", "y"], edges: Sequence[float]) -> tuple[float, float]:
+    """Limits that hold all edges, which are returned; logarithmic where they differ twentyfold."""
     low, high = (min(edges), max(edges)) if edges else (0.0, 1.0)
+    ticks = ax.xaxis if which == "x" else ax.yaxis
     if low > 0 and high / low > 20:
-        ax.set_xscale("log")
+        ax.set(**{f"{which}scale": "log"})
         room = (high / low) ** 0.06
-        ax.set_xlim(low / room, high * room)
-        subs = (1.0, 3.0) if high / low < 100 else (1.0,)
-        ax.xaxis.set_major_locator(LogLocator(base=10, subs=subs, numticks=6))
-        ax.xaxis.set_minor_locator(NullLocator())
+        low, high = low / room, high * room
+        steps = (1.0, 3.0) if high / low < 200 else (1.0,)
+        ticks.set_major_locator(LogLocator(base=10, subs=steps, numticks=6))
+        ticks.set_minor_locator(NullLocator())
     else:
         room = 0.06 * (high - low) or 0.05 * abs(high) or 0.5
-        ax.set_xlim(low - room, high + room)
-        ax.xaxis.set_major_locator(MaxNLocator(nbins=4))
-    ax.xaxis.set_major_formatter(FuncFormatter(_short_number))
+        low, high = low - room, high + room
+        # Round steps only: nobody reads 21.6, 22.4, 23.2 with ease.
+        ticks.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
+    ax.set(**{f"{which}lim": (low, high)})
+    ticks.set_major_formatter(FuncFormatter(_short_number))
+    if ticks.get_scale() == "linear" and high < 1000:
+        same_decimals = ScalarFormatter(useOffset=False)
+        same_decimals.set_scientific(False)
+        ticks.set_major_formatter(same_decimals)
+    return low, high
 
 
 def _size_scale(ax: Axes, low: float, high: float) -> None:
-    """A logarithmic axis of parameter counts with as many labels as fit."""
+    """A logarithmic axis of parameter counts with as many labels as fit side by side."""
     ax.set_xscale("log")
     room = max((high / low) ** 0.08, 1.2)
-    ax.set_xlim(low / room, high * room)
-    for steps in ((1, 1.5, 2, 3, 5, 7), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
-        ticks = [step * 10.0**power for power in range(13) for step in steps]
-        inside = [tick for tick in ticks if low / room <= tick <= high * room]
-        if len(inside) <= 5:
+    left, right = low / room, high * room
+    ax.set_xlim(left, right)
+    ticks = [low, high] if high / low > 1.2 else [low]
+    for steps in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        round_numbers = (step * 10.0**power for power in range(13) for step in steps)
+        inside = [tick for tick in round_numbers if left <= tick <= right]
+        apart = [math.log(after / before) for before, after in pairwise(inside)]
+        if apart and min(apart) >= 0.19 * math.log(right / left):  # a label takes a sixth
+            ticks = inside
             break
-    ax.xaxis.set_major_locator(FixedLocator(inside))
+    ax.xaxis.set_major_locator(FixedLocator(ticks))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: format_parameters(x)))
 

@@ -99,7 +99,12 @@ def section_markdown(section: Section) -> str:
             for metric in metrics
         ]
         rows.append(
-            [markdown(label), kind, _distinct(str(e.n) for e in estimates.values()), *cells]
+            [
+                markdown(label),
+                kind,
+                _distinct(format_count(e.n) for e in estimates.values()),
+                *cells,
+            ]
         )
     for (model, source), values in _published(section).items():
         cells = [
@@ -145,7 +150,7 @@ def section_csv(section: Section) -> str:
         for metric, value in values.items():
             e = section.metrics[metric]
             row = [model, "published", metric, value, None, None, None, "", None, e.unit]
-            rows.append([*row, "", e.higher_is_better, "", source, notice])
+            rows.append([*row, "", e.higher_is_better, "", source, ""])
     return to_csv([*header.split(), "signature", "source", "notice"], rows)
 
 

@@ -13,7 +13,7 @@ import unicodedata
 from gpt2eval.types import Estimate
 
 SAMPLE_NOTICE = "sample data, not a benchmark score"
-NOTHING = "\N{EN DASH}"  # an empty cell of a table for reading
+NOTHING = "-"  # an empty cell of a table for reading
 
 
 def format_value(value: float, unit: str) -> str:

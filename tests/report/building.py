@@ -54,11 +54,8 @@ def result(
 ) -> Result:
     """A Result; what a test does not name has a sensible value."""
     name, _, protocol = task.partition("@")
-    counts = dict.fromkeys(
-        "failed contexts_truncated empty_generations stopped_by_length stopped_by_stop "
-        "stopped_by_eos".split(),
-        0,
-    )
+    endings = ("stopped_by_length", "stopped_by_stop", "stopped_by_eos")
+    counts = dict.fromkeys(("failed", "contexts_truncated", "empty_generations", *endings), 0)
     return Result(
         checkpoint={
             "name": checkpoint,

@@ -1,8 +1,11 @@
-"""Checkpoint x task -> Result: the one place where all of it meets."""
+"""Checkpoint x task -> Result: the one place where all of it meets.
+
+The module is not called `run`, because a submodule of that name would replace `gpt2eval.run`."""
 
 from __future__ import annotations
 
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -423,12 +426,11 @@ def _ledger(records: Iterable[Record]) -> dict[str, int]:
 
 def signature(checkpoint: Checkpoint, work: Work, options: RunOptions, n_ctx: int) -> str:
     """One line with all that can change the number, in the manner of sacrebleu."""
-    data_digest = digests([sorted(work.provenance["sha256"].items())])[:12]
     parts = {
         "task": work.name,
         "v": work.task.version,
-        **{key: value if len(str(value)) < 40 else str(value)[:12] for key, value in work.protocol.options.items()},
-        "data": data_digest,
+        **{key: _short(value) for key, value in work.protocol.options.items()},
+        "data": work.provenance["sha256"][:12],
         "n": f"{work.provenance['selected']}/{work.provenance['available']}",
         "subset": work.provenance["subset"],
         "ckpt": checkpoint.sha256[:12],
@@ -439,6 +441,12 @@ def signature(checkpoint: Checkpoint, work: Work, options: RunOptions, n_ctx: in
         "gpt2eval": __version__,
     }
     return "|".join(f"{key}:{value}" for key, value in parts.items())
+
+
+def _short(value: object) -> str:
+    """A digest by its beginning, anything else whole; the separators of the signature escaped."""
+    text = str(value).replace("|", "/")
+    return text[:12] if re.fullmatch("[0-9a-f]{64}", text) else text
 
 
 def _versions() -> dict[str, str]:

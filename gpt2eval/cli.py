@@ -1,0 +1,127 @@
+"""The command line: parses and calls, decides nothing.
+
+Heavy packages are imported inside the commands, so that `--help` answers at once. Exit codes: 0 done,
+2 bad input or usage, 3 interrupted, 4 samples failed or something could not be saved.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from typing import Any, NoReturn
+
+import click
+
+from gpt2eval import __version__
+from gpt2eval.errors import Gpt2EvalError
+from gpt2eval.options import RunOptions
+
+INTERRUPTED = 3
+
+
+def _dashes(name: str) -> str:
+    """--batch_size is --batch-size, as users of lm-eval type it."""
+    return name.replace("_", "-")
+
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "token_normalize_func": _dashes}
+
+
+@click.group(context_settings=SETTINGS)
+@click.version_option(__version__, prog_name="gpt2eval")
+def app() -> None:
+    """Score GPT-2 checkpoints on standard benchmarks and write the report.
+
+    \b
+    gpt2eval run                          bundled checkpoints on bundled samples, offline
+    gpt2eval run --model gpt2             a checkpoint from the Hugging Face hub
+    gpt2eval run --model ./a --model ./b --tasks wikitext2,lambada --data DIR
+    """
+
+
+def _run_option(item: Field[Any]) -> Callable[[Any], Any]:
+    """The command-line option of a field of RunOptions."""
+    flag = item.metadata.get("flag", "--" + _dashes(item.name))
+    default = None if item.default is MISSING else item.default
+    if isinstance(default, bool):
+        return click.option(flag, item.name, is_flag=True, help=item.metadata["help"])
+    return click.option(
+        flag,
+        item.name,
+        type=int if "int" in str(item.type) else str,
+        default=default,
+        multiple=item.metadata.get("multiple", False),
+        metavar=item.metadata.get("metavar", "NAME"),
+        show_default=bool(default),
+        help=item.metadata["help"],
+    )
+
+
+def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for item in reversed(fields(RunOptions)):
+        command = _run_option(item)(command)
+    return command
+
+
+@app.command("run")
+@_run_options
+@click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
+def run_command(quiet: bool, **values: Any) -> None:
+    """Score checkpoints on tasks; print a table and write a report.
+
+    Without options it scores the two bundled checkpoints on bundled samples. A run that was
+    interrupted goes on when the same command is given again.
+    """
+    options = RunOptions(**values)  # bad values are refused before anything heavy is imported
+    from gpt2eval.report import write_report
+    from gpt2eval.report.folder import check_directory
+    from gpt2eval.evaluation import run_with
+    from gpt2eval.terminal import progress_bar, show_results
+
+    check_directory(options.report)
+    with progress_bar(quiet) as progress:
+        results = run_with(options, progress)
+    page = write_report(results, options.report)
+    if not quiet:
+        show_results(results, page)
+
+
+@app.command("tasks")
+@click.option("--tasks-dir", metavar="DIR", help="Directory with your own task files.")
+def tasks_command(tasks_dir: str | None) -> None:
+    """List tasks, their protocols (the default first) and groups."""
+    from gpt2eval.task import discover
+    from gpt2eval.terminal import show_tasks
+
+    show_tasks(discover(tasks_dir))
+
+
+@app.command("explain")
+@click.argument("name", metavar="TASK[@PROTOCOL]")
+@click.option("--tasks-dir", metavar="DIR", help="Directory with your own task files.")
+def explain_command(name: str, tasks_dir: str | None) -> None:
+    """Say what each protocol of a task does, what it divides by, and how they differ."""
+    from gpt2eval.task import discover, select
+    from gpt2eval.terminal import explain
+
+    pattern = name if "@" in name else f"{name}@*"
+    explain(select(pattern, discover(tasks_dir)))
+
+
+def main() -> NoReturn:
+    """Run the command line; errors raised on purpose become one message and an exit code."""
+    try:
+        app(standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("\nInterrupted. The same command goes on where this one stopped.", err=True)
+        sys.exit(INTERRUPTED)
+    except Gpt2EvalError as error:
+        click.echo(f"gpt2eval: {error}", err=True)
+        sys.exit(error.exit_code)
+    sys.exit(0)

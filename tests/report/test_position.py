@@ -1,0 +1,77 @@
+"""Loss by position in context."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from building import write_records
+
+from gpt2eval.errors import StoreError
+from gpt2eval.report.position import loss_by_position, read_records
+from gpt2eval.types import Record
+
+
+def record(name: str, logprobs: list[float], context: list[list[int]]) -> Record:
+    response = {"type": "scored", "logprobs": logprobs, "context": context}
+    return Record(name, name, {}, [response])
+
+
+def test_bins_hold_the_mean_of_their_tokens() -> None:
+    # Loss equal to the context length makes the mean of a bin the middle of the bin.
+    length = 64
+    records = [
+        record(f"d{i}", [-float(c) for c in range(1, length)], [[1, length - 1]]) for i in range(12)
+    ]
+    curve = loss_by_position(records)
+    assert curve is not None
+    assert curve.first.tolist() == [1, 2, 4, 8, 16, 32]
+    assert curve.last.tolist() == [1, 3, 7, 15, 31, 63]
+    np.testing.assert_allclose(curve.mean, (curve.first + curve.last) / 2)
+    np.testing.assert_allclose(curve.error, 0)
+    assert curve.tokens.tolist() == [12, 24, 48, 96, 192, 384]
+    assert curve.clusters == "12 documents"
+
+
+def test_error_is_that_of_the_mean_between_documents() -> None:
+    rng = np.random.default_rng(0)
+    means = rng.normal(3, 0.5, 40)
+    records = [record(f"d{i}", [-mean] * 63, [[1, 63]]) for i, mean in enumerate(means)]
+    curve = loss_by_position(records)
+    assert curve is not None
+    np.testing.assert_allclose(curve.error, means.std(ddof=1) / np.sqrt(40))
+
+
+def test_few_documents_fall_back_to_windows() -> None:
+    curve = loss_by_position([record("book", [-1.0] * 126, [[1, 63], [1, 63]])])
+    assert curve is not None
+    assert curve.clusters == "2 windows"
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [],
+        [record("short", [-1.0, -2.0], [[80, 2]])],
+        [Record("text", "", {}, [{"type": "generated", "text": "x"}])],
+    ],
+)
+def test_short_or_generated_responses_make_no_curve(records: list[Record]) -> None:
+    assert loss_by_position(records) is None
+
+
+def test_records_are_read_from_their_file(tmp_path: Path) -> None:
+    directory = write_records(tmp_path, documents=3, windows=1)
+    assert [each.id for each in read_records(directory / "records.jsonl")] == [
+        "doc-0",
+        "doc-1",
+        "doc-2",
+    ]
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_text('{"id": "a"}\n', encoding="utf-8")
+    with pytest.raises(StoreError, match="line 1 is not a record"):
+        list(read_records(path))

@@ -1,0 +1,182 @@
+"""What is in the source distribution and the wheel, and that a wheel works anywhere."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import gpt2eval
+
+ROOT = Path(__file__).parents[1]
+MEGABYTE = 1_000_000
+NOT_SOURCE = (".git", ".venv*", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "build")
+
+# One build for all tests of this file: they run on one worker.
+pytestmark = pytest.mark.xdist_group("packaging")
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory):
+    """Paths of the sdist, and of the wheel that is built from that sdist and not from the tree."""
+    work = tmp_path_factory.mktemp("build")
+    source = work / "source with a space"
+    # A copy: building writes into the tree it builds from.
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*NOT_SOURCE, "dist"), symlinks=True)
+    # What a used checkout holds must not be shipped.
+    (source / "results" / "gpt2").mkdir()
+    (source / "results" / "gpt2" / "result.json").write_text("{}")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(work / "dist"), "."]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    (sdist,) = (work / "dist").glob("*.tar.gz")
+    (wheel,) = (work / "dist").glob("*.whl")
+    return sdist, wheel
+
+
+@pytest.fixture(scope="module")
+def in_wheel(distributions):
+    """Name -> size in bytes of every file in the wheel."""
+    with zipfile.ZipFile(distributions[1]) as archive:
+        return {item.filename: item.file_size for item in archive.infolist()}
+
+
+@pytest.fixture(scope="module")
+def in_sdist(distributions):
+    with tarfile.open(distributions[0]) as archive:
+        return {name.partition("/")[2] for name in archive.getnames()}
+
+
+@pytest.fixture(scope="module")
+def installed(distributions, tmp_path_factory):
+    """A directory with nothing but the installed wheel."""
+    target = tmp_path_factory.mktemp("installed")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    command += ["--target", str(target), str(distributions[1])]
+    subprocess.run(command, check=True)
+    return target
+
+
+def files_below(directory: Path) -> set[str]:
+    return {
+        path.relative_to(ROOT).as_posix()
+        for path in directory.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+@pytest.mark.parametrize("room", ["samples", "demo", "report"])
+def test_wheel_has_every_data_file(in_wheel, room):
+    expected = {name for name in files_below(ROOT / "gpt2eval" / room) if not name.endswith(".py")}
+    assert expected <= in_wheel.keys()
+    # The report may be all code; samples and checkpoints without data would be nothing.
+    assert expected or room == "report"
+
+
+def test_wheel_has_every_module(in_wheel):
+    engine = {name for name in files_below(ROOT / "gpt2eval") if name.endswith(".py")}
+    tasks = {
+        name.replace("tasks/", "gpt2eval_tasks/", 1)
+        for name in files_below(ROOT / "tasks")
+        if name.endswith(".py")
+    }
+    assert len(tasks) > 1, "no tasks"
+    assert engine | tasks | {"gpt2eval/py.typed"} <= in_wheel.keys()
+
+
+def test_wheel_has_nothing_else(in_wheel):
+    tops = {name.split("/")[0] for name in in_wheel}
+    assert tops == {"gpt2eval", "gpt2eval_tasks", f"gpt2eval-{gpt2eval.__version__}.dist-info"}
+    assert not [name for name in in_wheel if "__pycache__" in name or name.endswith(".pyc")]
+
+
+def test_bundled_checkpoints_are_whole_and_small():
+    demo = ROOT / "gpt2eval" / "demo"
+    checkpoints = sorted(path.parent for path in demo.rglob("*.safetensors"))
+    assert len(checkpoints) >= 2, "a comparison needs two checkpoints"
+    for checkpoint in checkpoints:
+        assert (checkpoint / "config.json").is_file(), checkpoint
+        assert (checkpoint / "tokenizer.json").is_file() or (checkpoint / "vocab.json").is_file()
+        size = sum(path.stat().st_size for path in checkpoint.rglob("*") if path.is_file())
+        assert size <= 8 * MEGABYTE, f"{checkpoint.name}: {size:,} bytes"
+
+
+def test_sdist_has_what_tests_and_builds_need(in_sdist):
+    expected = {
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "LICENSE",
+        "Makefile",
+        "README.md",
+        ".ci/run",
+        "pyproject.toml",
+        "reports/README.md",
+        "requirements-test.lock",
+        "requirements.lock",
+        "results/README.md",
+        "setup.py",
+    }
+    for room in ("gpt2eval", "tasks", "tests"):
+        expected |= files_below(ROOT / room)
+    assert expected <= in_sdist
+    assert not [name for name in in_sdist if name.startswith("results/gpt2")]
+
+
+def test_metadata(distributions):
+    with zipfile.ZipFile(distributions[1]) as archive:
+        info = f"gpt2eval-{gpt2eval.__version__}.dist-info"
+        metadata = archive.read(f"{info}/METADATA").decode()
+        entry_points = archive.read(f"{info}/entry_points.txt").decode()
+        assert f"{info}/licenses/LICENSE" in archive.namelist()
+    assert f"\nVersion: {gpt2eval.__version__}\n" in metadata
+    assert "\nLicense-Expression: Apache-2.0\n" in metadata
+    assert "gpt2eval = gpt2eval.cli:main" in entry_points
+    assert "[gpt2eval.tasks]\nbuiltin = gpt2eval_tasks" in entry_points
+
+
+def test_wheel_works_in_an_empty_directory(installed, tmp_path):
+    code = (
+        "import gpt2eval, gpt2eval_tasks; from importlib.metadata import entry_points\n"
+        "from importlib.resources import files\n"
+        "(tasks,) = entry_points(group='gpt2eval.tasks', name='builtin')\n"
+        "assert tasks.load() is gpt2eval_tasks\n"
+        "assert files('gpt2eval').joinpath('samples').is_dir()\n"
+        "print(gpt2eval.__file__, gpt2eval_tasks.__file__, sep='\\n')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for path in done.stdout.split("\n")[:2]:
+        assert Path(path).is_relative_to(installed)
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-test.lock"])
+def test_lock_has_pinned_names_only(name):
+    lines = (ROOT / name).read_text().splitlines()
+    pins = [line for line in lines if not line.startswith(("#", "--requirement requirements"))]
+    assert pins
+    # No hosts, no paths, no local builds ("+cpu"), and torch without its CUDA packages.
+    assert not [line for line in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9a-z.]+", line)]
+    assert not [line for line in pins if line.startswith(("nvidia", "triton", "cuda"))]
+
+
+def test_locks_name_each_package_once():
+    pins = [
+        re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower()
+        for name in ("requirements.lock", "requirements-test.lock")
+        for line in (ROOT / name).read_text().splitlines()
+        if "==" in line
+    ]
+    assert len(pins) == len(set(pins))
+    assert "torch" in pins
