@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 # Before any Hugging Face library is imported: no test may ask the network.
-for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE", "TRANSFORMERS_OFFLINE"):
+for name in (
+    "HF_HUB_OFFLINE",
+    "HF_DATASETS_OFFLINE",
+    "HF_EVALUATE_OFFLINE",
+    "TRANSFORMERS_OFFLINE",
+):
     os.environ[name] = "1"
 
 ROOT = Path(__file__).resolve().parents[1]
