@@ -101,7 +101,9 @@ def open_checkpoints(sources: Sequence[str | Path], *, offline: bool = False) ->
     if len(set(names)) < len(names):
         # checkpoint-500 of two runs: the parent directory tells them apart.
         names = [
-            safe_name(f"{c.path.resolve().parent.name}-{c.name}") if names.count(c.name) > 1 else c.name
+            safe_name(f"{c.path.resolve().parent.name}-{c.name}")
+            if names.count(c.name) > 1
+            else c.name
             for c in opened
         ]
     unique = []
@@ -145,10 +147,14 @@ def _locate(source: str, offline: bool) -> tuple[Path, str]:
         raise CheckpointError(
             f"{source!r} is a file; expected the directory that holds config.json and the weights"
         )
-    if source.startswith((".", "/", "~")) or source.count("/") > 1 or os.sep == "\\" and "\\" in source:
+    if (
+        source.startswith((".", "/", "~"))
+        or source.count("/") > 1
+        or (os.sep == "\\" and "\\" in source)
+    ):
         raise CheckpointError(
-            f"checkpoint directory {source!r} does not exist; expected a directory with config.json,"
-            " the weights and the tokenizer, or the id of a checkpoint on the hub such as 'gpt2'"
+            f"checkpoint directory {source!r} does not exist; expected a directory with"
+            " config.json, the weights and the tokenizer, or the id of a checkpoint on the hub such as 'gpt2'"
         )
     return _download(source, offline)
 
@@ -206,7 +212,9 @@ def _read_config(directory: Path) -> Mapping[str, Any]:
             raise CheckpointError(f"{path} says {key} = {value!r}; expected a positive integer")
     heads, width = config.get("n_head", 12), config.get("n_embd", 768)
     if width % heads:
-        raise CheckpointError(f"{path} says n_embd = {width}, which n_head = {heads} does not divide")
+        raise CheckpointError(
+            f"{path} says n_embd = {width}, which n_head = {heads} does not divide"
+        )
     return config
 
 
@@ -317,7 +325,7 @@ def read_safetensors_header(path: Path) -> dict[str, list[int]]:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(HEADER_LIMIT, size - 8):
             raise CheckpointError(
-                f"{path} is not a safetensors file: {size} bytes, header of {length} bytes announced"
+                f"{path} is not a safetensors file: {size} bytes, a header of {length} announced"
             )
         try:
             header = json.loads(file.read(length))
@@ -331,7 +339,7 @@ def read_safetensors_header(path: Path) -> dict[str, list[int]]:
         raise CheckpointError(f"{path} has a damaged safetensors header: {error!r}") from error
     if end != size:
         raise CheckpointError(
-            f"{path} has {size} bytes; its header announces {end}. The file is truncated or damaged;"
-            " copy or download it again"
+            f"{path} has {size} bytes; its header announces {end}. The file is truncated or"
+            " damaged; copy or download it again"
         )
     return shapes

@@ -165,7 +165,8 @@ def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
             "id": hub.id,
             "config": hub.config,
             "split": hub.split,
-            "revision": revision or getattr(table.info, "version", None) and str(table.info.version),
+            "revision": revision
+            or (getattr(table.info, "version", None) and str(table.info.version)),
             "files": {},
             "sha256": digest.hexdigest(),
             "verdict": "read from the hub at the recorded revision",

@@ -1,6 +1,7 @@
 """Checkpoint x task -> Result: the one place where all of it meets.
 
-The module is not called `run`, because a submodule of that name would replace `gpt2eval.run`."""
+The module is not called `run`, because a submodule of that name would replace `gpt2eval.run`.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +10,14 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol as Interface
+from typing import TYPE_CHECKING, Any
+from typing import Protocol as Interface
 
 import numpy as np
 
@@ -234,9 +235,7 @@ def _identity(checkpoint: Checkpoint, work: Work, options: RunOptions) -> dict[s
     }
 
 
-def _score(
-    model: Model, runs: Sequence[Open], options: RunOptions, progress: Progress
-) -> None:
+def _score(model: Model, runs: Sequence[Open], options: RunOptions, progress: Progress) -> None:
     """Answer what the runs ask, each distinct request once, and write records as they complete."""
     from gpt2eval.runner import answer
 
@@ -305,7 +304,9 @@ def _record(protocol: Protocol, sample: Sample, responses: Sequence[Response]) -
 def _result(model: Model, item: Open, options: RunOptions, started: str) -> Result:
     work, checkpoint = item.work, model.checkpoint
     records = [item.records[sample.id] for sample in work.samples]
-    rows = {m.name: [record.statistics[m.name] for record in records] for m in work.protocol.metrics}
+    rows = {
+        m.name: [record.statistics[m.name] for record in records] for m in work.protocol.metrics
+    }
     return Result(
         checkpoint={
             "name": checkpoint.name,
@@ -342,9 +343,7 @@ def _task_section(work: Work) -> dict[str, Any]:
     }
 
 
-def _run_section(
-    model: Model, item: Open, options: RunOptions, started: str
-) -> dict[str, Any]:
+def _run_section(model: Model, item: Open, options: RunOptions, started: str) -> dict[str, Any]:
     return {
         "device": str(model.device),
         "dtype": options.dtype,

@@ -17,6 +17,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TextIO
@@ -238,7 +239,8 @@ def read_result(directory: Path) -> Result:
             for system, metrics in content["baselines"].items()
         }
         sections = {
-            key: content[key] for key in ("checkpoint", "task", "data", "run", "ledger", "signature")
+            key: content[key]
+            for key in ("checkpoint", "task", "data", "run", "ledger", "signature")
         }
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise StoreError(f"{path} is not a result of gpt2eval ({error!r})") from error
@@ -267,23 +269,18 @@ def load_results(*paths: str | Path) -> list[Result]:
     return [read_result(directory) for directory in sorted(directories)]
 
 
-class _saving:
+@contextmanager
+def _saving(path: Path) -> Iterator[None]:
     """Turn a failed write into a StoreError that says what was being saved and why it failed."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            remedy = "make room" if full else "check permissions"
-            raise StoreError(
-                f"{self.path} could not be saved ({error.strerror}); {remedy} and run the same"
-                " command again: what was saved is kept"
-            ) from error
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = "make room" if full else "check permissions"
+        raise StoreError(
+            f"{path} could not be saved ({error.strerror}); {remedy} and run the same command"
+            " again: what was saved is kept"
+        ) from error
 
 
 def digests(items: Iterable[Any]) -> str:

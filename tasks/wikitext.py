@@ -34,7 +34,7 @@ KNOWN = {
 
 
 def read_wikitext(paths: Sequence[Path]) -> Iterator[Row]:
-    """The file as the rows of `Salesforce/wikitext`: a line each with its "\\n", blank ones empty."""
+    """The file as the rows of `Salesforce/wikitext`: lines with their ends, blank ones empty."""
     for path in paths:
         lines = data.read_text(path).split("\n")
         if lines[-1] == "":
@@ -70,7 +70,7 @@ def title(article: Sequence[str]) -> str:
 
 
 def on_file(lines: Sequence[str]) -> str:
-    """Rows as they stand in the file, where a blank line is " \\n"."""
+    """Rows as they stand in the file, where a blank line holds one space."""
     return "".join(line or " \n" for line in lines)
 
 
@@ -80,8 +80,8 @@ def on_file(lines: Sequence[str]) -> str:
 def pages(text: str) -> Iterator[str]:
     """The file as `EleutherAI/wikitext_document_level` cuts it.
 
-    Lines are joined by "\n" again, so the one between two pages belongs to neither: the official
-    test file gives 1,290,527 bytes in 62 pages, which is what the numbers that lm-eval users
+    Each page is its lines with line ends between them, so the one between two pages belongs to
+    neither: the official test file gives 1,290,527 bytes in 62 pages, which is what the numbers that lm-eval users
     publish were divided by.
     """
     page: list[str] = []
@@ -169,7 +169,7 @@ def hf_docs(stride: int, references: tuple[Any, ...] = ()) -> Protocol:
     """The perplexity guide of transformers with this stride."""
     return Protocol(
         name=f"hf-docs-{stride}",
-        summary=f"transformers' guide: raw text, rows joined by blank lines, stride {stride}, per token",
+        summary=f"transformers' guide: raw rows joined by blank lines, stride {stride}, per token",
         detail=(
             "The rows of wikitext-2-raw-v1 are joined by two new lines (empty rows too, an artefact"
             " worth 1,423 tokens) and read as one text in windows of the model's length that begin"
@@ -200,7 +200,9 @@ _SPACE_TOGGLES = (
     re.compile(r"(?<=[(\[])( ?)(?=[\w\"'$£€<])"),  # after an opening bracket
     re.compile(r"(?<=[\w.!?%\"'>°])( ?)(?=[)\]])"),  # before a closing bracket
     re.compile(r"(?<=[\w)\]\"'%>°])( ?)(?=[,;:.!?](?:[ \"')\]]|$))"),  # before punctuation
-    re.compile(r"(?<=[\w>])( ?)(?='(?:s|t|d|m|re|ve|ll)\b)"),  # before the second half of a contraction
+    re.compile(
+        r"(?<=[\w>])( ?)(?='(?:s|t|d|m|re|ve|ll)\b)"
+    ),  # before the second half of a contraction
     re.compile(r"(?<=\d)( ?)(?=%)"),
 )
 _JOINTS = (
@@ -312,7 +314,7 @@ def lm_eval_protocol(dataset: Dataset) -> Protocol:
     """lm-evaluation-harness's task `wikitext`."""
     return Protocol(
         name="lm-eval",
-        summary="lm-evaluation-harness `wikitext`: de-tokenised articles, disjoint windows, per word",
+        summary="lm-eval `wikitext`: de-tokenised articles, disjoint windows, per original word",
         detail=(
             "Each article is de-tokenised (not invertibly) and read from <|endoftext|> in disjoint"
             " windows. The log-likelihood of the de-tokenised text is divided by the words"
@@ -352,11 +354,15 @@ WIKITEXT2 = Task(
         lm_eval_protocol(RAW),
         hf_docs(
             1024,
-            recipes.published("token_perplexity", "transformers, perplexity guide", gpt2_large=19.44),
+            recipes.published(
+                "token_perplexity", "transformers, perplexity guide", gpt2_large=19.44
+            ),
         ),
         hf_docs(
             512,
-            recipes.published("token_perplexity", "transformers, perplexity guide", gpt2_large=16.44),
+            recipes.published(
+                "token_perplexity", "transformers, perplexity guide", gpt2_large=16.44
+            ),
         ),
         paper_protocol(
             Dataset(

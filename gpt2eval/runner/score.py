@@ -224,7 +224,9 @@ def _run_head(
 ) -> None:
     """Log-probabilities of the scored positions of these rows, written into their streams."""
     words = batch[rows[0]][0].excluded
-    where, columns, targets = [], [], []
+    where: list[int] = []
+    columns: list[int] = []
+    targets: list[int] = []
     for row in rows:
         stream, window = batch[row]
         width = window.end - window.begin
