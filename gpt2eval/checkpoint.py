@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from gpt2eval.digests import digest_files
 from gpt2eval.errors import CheckpointError
 
 BUNDLED = ("demo-base", "demo-tuned")
@@ -122,20 +123,6 @@ def safe_name(text: str, limit: int = 80) -> str:
     return name or "checkpoint"
 
 
-def digest_files(paths: Sequence[Path]) -> str:
-    """sha256 of one file, or of the `digest  name` lines of several, sorted by name."""
-    digests = {path.name: _sha256(path) for path in paths}
-    if len(digests) == 1:
-        return next(iter(digests.values()))
-    lines = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
-    return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _locate(source: str, offline: bool) -> tuple[Path, str]:
     """The directory of a checkpoint, and its hub revision if it came from there."""
     path = Path(source).expanduser()
@@ -154,7 +141,8 @@ def _locate(source: str, offline: bool) -> tuple[Path, str]:
     ):
         raise CheckpointError(
             f"checkpoint directory {source!r} does not exist; expected a directory with"
-            " config.json, the weights and the tokenizer, or the id of a checkpoint on the hub such as 'gpt2'"
+            " config.json, the weights and the tokenizer, or the id of a checkpoint on the hub such"
+            " as 'gpt2'"
         )
     return _download(source, offline)
 

@@ -19,7 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from gpt2eval.checkpoint import digest_files
+from gpt2eval.digests import digest_files
 from gpt2eval.errors import DataError
 
 Row = Mapping[str, Any]

@@ -24,13 +24,13 @@ import numpy as np
 from gpt2eval import __version__
 from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoints
 from gpt2eval.data import Loaded, load
+from gpt2eval.digests import digest_items
 from gpt2eval.errors import DataError
 from gpt2eval.options import RunOptions
 from gpt2eval.results import (
     FORMAT,
     RESULT,
     RecordWriter,
-    digests,
     encode_response,
     prepare_output,
     read_result,
@@ -102,9 +102,9 @@ class Open:
 
 
 def run(
+    *,
     models: str | Path | Sequence[str | Path] = (),
     tasks: str = "core",
-    *,
     progress: Progress | None = None,
     **options: Any,
 ) -> list[Result]:
@@ -221,7 +221,7 @@ def _identity(checkpoint: Checkpoint, work: Work, options: RunOptions) -> dict[s
         "format": FORMAT,
         "weights": checkpoint.sha256,
         "tokenizer": checkpoint.tokenizer_sha256,
-        "config": digests([sorted(checkpoint.config.items(), key=str)]),
+        "config": digest_items([sorted(checkpoint.config.items(), key=str)]),
         "dtype": options.dtype,
         "task": work.name,
         "version": work.task.version,
@@ -229,8 +229,8 @@ def _identity(checkpoint: Checkpoint, work: Work, options: RunOptions) -> dict[s
         "data": work.provenance["sha256"],
         "source": work.provenance["source"],
         "subset": work.provenance["subset"],
-        "requests": digests(work.requests),
-        "references": digests(sample.references for sample in work.samples),
+        "requests": digest_items(work.requests),
+        "references": digest_items(sample.references for sample in work.samples),
         "seed": options.seed,
     }
 

@@ -16,7 +16,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -281,12 +281,3 @@ def _saving(path: Path) -> Iterator[None]:
             f"{path} could not be saved ({error.strerror}); {remedy} and run the same command"
             " again: what was saved is kept"
         ) from error
-
-
-def digests(items: Iterable[Any]) -> str:
-    """sha256 over the repr of plain data, item by item."""
-    digest = hashlib.sha256()
-    for item in items:
-        digest.update(repr(item).encode())
-        digest.update(b"\n")
-    return digest.hexdigest()

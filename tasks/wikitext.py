@@ -81,8 +81,8 @@ def pages(text: str) -> Iterator[str]:
     """The file as `EleutherAI/wikitext_document_level` cuts it.
 
     Each page is its lines with line ends between them, so the one between two pages belongs to
-    neither: the official test file gives 1,290,527 bytes in 62 pages, which is what the numbers that lm-eval users
-    publish were divided by.
+    neither: the official test file gives 1,290,527 bytes in 62 pages, which is what the numbers
+    that lm-eval users publish were divided by.
     """
     page: list[str] = []
     for line in text.split("\n"):

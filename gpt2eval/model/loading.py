@@ -216,8 +216,8 @@ def _check_tokenizer(checkpoint: Checkpoint, tokenizer: Any, rows: int) -> None:
     if largest >= rows:
         raise CheckpointError(
             f"the tokenizer of {checkpoint.path} has token ids up to {largest}, but the embedding"
-            f" has {rows} rows; the tokenizer belongs to another checkpoint, or resize_token_embeddings"
-            " was forgotten"
+            f" has {rows} rows; the tokenizer belongs to another checkpoint, or"
+            " resize_token_embeddings was forgotten"
         )
 
 
