@@ -10,7 +10,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "gpt2eval.errors": ("Gpt2EvalError",),
+    "gpt2eval.errors": ("DataError", "Gpt2EvalError"),
     "gpt2eval.types": (
         "Estimate",
         "Generate",

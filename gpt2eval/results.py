@@ -21,7 +21,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TextIO
 
-from gpt2eval.errors import StoreError
+from gpt2eval.errors import StoreError, UsageError
 from gpt2eval.types import Estimate, Generated, Record, Response, Result, Scored
 
 FORMAT = 1
@@ -37,14 +37,14 @@ def run_directory(output: Path, checkpoint: str, task: str, identity: Mapping[st
 
 
 def prepare_output(output: Path) -> None:
-    """Create the output directory and prove that it can be written; StoreError if not."""
+    """Create the output directory and prove that it can be written; UsageError if not."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         probe = output / f".write-test-{os.getpid()}"
         probe.write_text("")
         probe.unlink()
     except OSError as error:
-        raise StoreError(
+        raise UsageError(
             f"output directory {str(output)!r} cannot be written ({error.strerror}); give another"
             " one with --output"
         ) from error
