@@ -34,13 +34,18 @@ KNOWN = {
 
 
 def read_wikitext(paths: Sequence[Path]) -> Iterator[Row]:
-    """The file as the rows of `Salesforce/wikitext`: lines with their ends, blank ones empty."""
+    """One row a line, with its line end."""
     for path in paths:
         lines = data.read_text(path).split("\n")
         if lines[-1] == "":
             lines.pop()
         for line in lines:
-            yield {"text": "" if line == " " else f"{line}\n"}
+            yield {"text": f"{line}\n"}
+
+
+def from_hub(row: Row) -> Row:
+    """A row of `Salesforce/wikitext`, where blank lines have become empty, as it was in the file."""
+    return {"text": row["text"] or " \n"}
 
 
 def is_heading(line: str) -> bool:
@@ -69,11 +74,6 @@ def title(article: Sequence[str]) -> str:
     return heading.strip().strip("= ")[:60]
 
 
-def on_file(lines: Sequence[str]) -> str:
-    """Rows as they stand in the file, where a blank line holds one space."""
-    return "".join(line or " \n" for line in lines)
-
-
 # ---- lm-eval ------------------------------------------------------------------------------------
 
 
@@ -97,7 +97,7 @@ def pages(text: str) -> Iterator[str]:
 
 def lm_eval_samples(rows: Iterable[Row]) -> Iterator[Sample]:
     """Pages as lm-eval sees them, words and bytes counted before anything is done to the text."""
-    for number, page in enumerate(pages(on_file([row["text"] for row in rows])), 1):
+    for number, page in enumerate(pages("".join(row["text"] for row in rows)), 1):
         yield Sample(
             id=f"{number}",
             fields={
@@ -178,7 +178,7 @@ def hf_docs(stride: int, references: tuple[Any, ...] = ()) -> Protocol:
             " weighted by their labels minus one, as the guide does."
         ),
         dataset=RAW,
-        samples=lambda rows: joined(rows, "\n\n", str),
+        samples=lambda rows: joined(rows, "\n\n", lambda line: line if line.strip() else ""),
         requests=lambda sample: [_stretch(sample, "hf-docs", stride)],
         metrics=(metrics.token_perplexity(),),
         options={"text": "raw", "join": "\\n\\n", "stride": stride, "prefix": "none"},
@@ -266,7 +266,7 @@ def paper_samples(prepare: Callable[[str], str]) -> Callable[[Iterable[Row]], It
 
     def samples(rows: Iterable[Row]) -> Iterator[Sample]:
         def line(text: str) -> str:
-            return prepare((text or " \n").removesuffix("\n")) + "\n"
+            return prepare(text.removesuffix("\n")) + "\n"
 
         return joined(rows, "", line)
 
@@ -305,7 +305,7 @@ def paper_protocol(
 RAW = Dataset(
     files=(("wikitext2/wiki.test.raw",),),
     read=read_wikitext,
-    hub=Hub("Salesforce/wikitext", "wikitext-2-raw-v1"),
+    hub=Hub("Salesforce/wikitext", "wikitext-2-raw-v1", convert=from_hub),
     known=KNOWN,
 )
 
@@ -368,7 +368,7 @@ WIKITEXT2 = Task(
             Dataset(
                 files=(("wikitext2/wiki.test.tokens",),),
                 read=read_wikitext,
-                hub=Hub("Salesforce/wikitext", "wikitext-2-v1"),
+                hub=Hub("Salesforce/wikitext", "wikitext-2-v1", convert=from_hub),
                 known=KNOWN,
             ),
             detokenize,
@@ -390,7 +390,7 @@ WIKITEXT103 = Task(
                 # The raw test texts of the two are the same file.
                 files=(("wikitext103/wiki.test.raw",), ("wikitext2/wiki.test.raw",)),
                 read=read_wikitext,
-                hub=Hub("Salesforce/wikitext", "wikitext-103-raw-v1"),
+                hub=Hub("Salesforce/wikitext", "wikitext-103-raw-v1", convert=from_hub),
                 known=KNOWN,
             )
         ),
@@ -398,7 +398,7 @@ WIKITEXT103 = Task(
             Dataset(
                 files=(("wikitext103/wiki.test.tokens",),),
                 read=read_wikitext,
-                hub=Hub("Salesforce/wikitext", "wikitext-103-v1"),
+                hub=Hub("Salesforce/wikitext", "wikitext-103-v1", convert=from_hub),
                 known=KNOWN,
             ),
             str,

@@ -134,7 +134,8 @@ def _plan_scores(
             raise ModelError(f"nothing to score in {request!r}: it has no tokens")
         # A token may span the two texts; then the cut by length leaves it to the continuation.
         cut = min(len(context), len(whole) - 1)
-        tokens = whole if cut else [model.prefix_id, *whole]
+        given = cut or (len(whole) > 1 and whole[0] == model.prefix_id)
+        tokens = whole if given else [model.prefix_id, *whole]
         cut = max(cut, 1)
         key = ("score", tuple(tokens), cut)
         if key not in streams:
@@ -250,7 +251,9 @@ def _run_head(
         part, to = slice(done, done + window.count), slice(window.first, window.end + 1)
         stream.log_probs[to] = log_probs[part].numpy()
         stream.greedy[to] = greedy[part].numpy()
-        stream.greedy_excluding[to] = greedy_excluding[part].numpy()
+        stream.greedy_excluding[to] = greedy[part].numpy()
+        if window.first == stream.slices[0].begin:
+            stream.greedy_excluding[window.first] = bool(greedy_excluding[done])
         stream.context[to] = np.arange(window.first, window.end + 1) - window.begin
         stream.weights[to] = window.weight
         done += window.count
