@@ -10,7 +10,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "gpt2eval.errors": ("Gpt2EvalError",),
+    "gpt2eval.errors": ("DataError", "Gpt2EvalError"),
     "gpt2eval.types": (
         "Estimate",
         "Generate",
@@ -25,7 +25,7 @@ _HOMES = {
     ),
     "gpt2eval.task": ("Metric", "Protocol", "Task"),
     "gpt2eval.data": ("Dataset", "Hub"),
-    "gpt2eval.run": ("run",),
+    "gpt2eval.evaluation": ("run",),
     "gpt2eval.results": ("load_results",),
     "gpt2eval.report": ("to_frame", "write_report"),
 }

@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from gpt2eval.digests import digest_files
 from gpt2eval.errors import CheckpointError
 
 BUNDLED = ("demo-base", "demo-tuned")
@@ -113,7 +114,9 @@ def open_checkpoints(sources: Sequence[str | Path], *, offline: bool = False) ->
     if len(set(names)) < len(names):
         # checkpoint-500 of two runs: the parent directory tells them apart.
         names = [
-            safe_name(f"{c.path.resolve().parent.name}-{c.name}") if names.count(c.name) > 1 else c.name
+            safe_name(f"{c.path.resolve().parent.name}-{c.name}")
+            if names.count(c.name) > 1
+            else c.name
             for c in opened
         ]
     unique = []
@@ -132,20 +135,6 @@ def safe_name(text: str, limit: int = 80) -> str:
     return name or "checkpoint"
 
 
-def digest_files(paths: Sequence[Path]) -> str:
-    """sha256 of one file, or of the `digest  name` lines of several, sorted by name."""
-    digests = sorted((path.name, _sha256(path)) for path in paths)
-    if len(digests) == 1:
-        return digests[0][1]
-    lines = "".join(f"{digest}  {name}\n" for name, digest in digests)
-    return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _locate(source: str, offline: bool) -> tuple[Path, str]:
     """The directory of a checkpoint, and its hub revision if it came from there."""
     path = Path(source).expanduser()
@@ -157,10 +146,15 @@ def _locate(source: str, offline: bool) -> tuple[Path, str]:
         raise CheckpointError(
             f"{source!r} is a file; expected the directory that holds config.json and the weights"
         )
-    if source.startswith((".", "/", "~")) or source.count("/") > 1 or os.sep == "\\" and "\\" in source:
+    if (
+        source.startswith((".", "/", "~"))
+        or source.count("/") > 1
+        or (os.sep == "\\" and "\\" in source)
+    ):
         raise CheckpointError(
-            f"checkpoint directory {source!r} does not exist; expected a directory with config.json,"
-            " the weights and the tokenizer, or the id of a checkpoint on the hub such as 'gpt2'"
+            f"checkpoint directory {source!r} does not exist; expected a directory with"
+            " config.json, the weights and the tokenizer, or the id of a checkpoint on the hub such"
+            " as 'gpt2'"
         )
     return _download(source, offline)
 
@@ -221,7 +215,9 @@ def _read_config(directory: Path) -> Mapping[str, Any]:
         raise CheckpointError(f"{path} says n_inner = {inner!r}; expected a positive integer")
     heads, width = config.get("n_head", 12), config.get("n_embd", 768)
     if width % heads:
-        raise CheckpointError(f"{path} says n_embd = {width}, which n_head = {heads} does not divide")
+        raise CheckpointError(
+            f"{path} says n_embd = {width}, which n_head = {heads} does not divide"
+        )
     return config
 
 
@@ -345,7 +341,7 @@ def read_safetensors_header(path: Path) -> dict[str, list[int]]:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(HEADER_LIMIT, size - 8):
             raise CheckpointError(
-                f"{path} is not a safetensors file: {size} bytes, header of {length} bytes announced"
+                f"{path} is not a safetensors file: {size} bytes, a header of {length} announced"
             )
         try:
             header = json.loads(file.read(length))
@@ -359,7 +355,7 @@ def read_safetensors_header(path: Path) -> dict[str, list[int]]:
         raise CheckpointError(f"{path} has a damaged safetensors header: {error!r}") from error
     if end != size:
         raise CheckpointError(
-            f"{path} has {size} bytes; its header announces {end}. The file is truncated or damaged;"
-            " copy or download it again"
+            f"{path} has {size} bytes; its header announces {end}. The file is truncated or"
+            " damaged; copy or download it again"
         )
     return shapes

@@ -1,7 +1,7 @@
 """The command line: parses and calls, decides nothing.
 
-Heavy packages are imported inside the commands, so that `--help` answers at once. Exit codes: 0 done,
-2 bad input or usage, 3 interrupted, 4 samples failed or something could not be saved.
+Heavy packages are imported inside the commands, so that `--help` answers at once. Exit codes:
+0 done, 2 bad input or usage, 3 interrupted, 4 samples failed or something could not be saved.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "token_normalize_func": _dash
 @click.group(context_settings=SETTINGS)
 @click.version_option(__version__, prog_name="gpt2eval")
 def app() -> None:
-    """Score GPT-2 checkpoints on standard benchmarks and write the report.
+    r"""Score GPT-2 checkpoints on standard benchmarks and write the report.
 
     \b
     gpt2eval run                          bundled checkpoints on bundled samples, offline
@@ -74,9 +74,9 @@ def run_command(quiet: bool, **values: Any) -> None:
     interrupted goes on when the same command is given again.
     """
     options = RunOptions(**values)  # bad values are refused before anything heavy is imported
+    from gpt2eval.evaluation import run_with
     from gpt2eval.report import write_report
     from gpt2eval.report.folder import check_directory
-    from gpt2eval.run import run_with
     from gpt2eval.terminal import progress_bar, show_results
 
     check_directory(options.report)

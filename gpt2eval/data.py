@@ -20,7 +20,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from gpt2eval.checkpoint import digest_files
+from gpt2eval.digests import digest_files
 from gpt2eval.errors import DataError
 
 Row = Mapping[str, Any]
@@ -166,7 +166,8 @@ def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
             "id": hub.id,
             "config": hub.config,
             "split": hub.split,
-            "revision": revision or getattr(table.info, "version", None) and str(table.info.version),
+            "revision": revision
+            or (getattr(table.info, "version", None) and str(table.info.version)),
             "files": {},
             "sha256": digest.hexdigest(),
             "verdict": "read from the hub at the recorded revision",

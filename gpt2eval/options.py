@@ -65,12 +65,12 @@ class RunOptions:
     offline: bool = _option("Never use the network.", default=False)
 
     def __post_init__(self) -> None:
-        models = (self.models,) if isinstance(self.models, str) else self.models
-        object.__setattr__(self, "models", tuple(map(str, models)))
         object.__setattr__(self, "dtype", _SHORT_DTYPES.get(self.dtype, self.dtype))
         for name in ("limit", "limit_first", "batch_size"):
             self._need(name, _is_count, "a whole number of at least 1")
-        self._need("seed", lambda value: _is_whole(value) and value >= 0, "a whole number from 0 up")
+        self._need(
+            "seed", lambda value: _is_whole(value) and value >= 0, "a whole number from 0 up"
+        )
         self._need("dtype", lambda value: value in DTYPES, f"one of {', '.join(DTYPES)}")
         if self.limit is not None and self.limit_first is not None:
             raise UsageError(

@@ -177,4 +177,3 @@ def _examples(path: Path, direction: tuple[str, str], pairs: int) -> list[tuple[
     if direction == ("en", "fr"):
         return [(english, french) for english, french in lines]
     return [(french, english) for english, french in lines]
-

@@ -16,12 +16,13 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TextIO
 
-from gpt2eval.errors import StoreError
+from gpt2eval.errors import StoreError, UsageError
 from gpt2eval.types import Estimate, Generated, Record, Response, Result, Scored
 
 FORMAT = 1
@@ -37,14 +38,14 @@ def run_directory(output: Path, checkpoint: str, task: str, identity: Mapping[st
 
 
 def prepare_output(output: Path) -> None:
-    """Create the output directory and prove that it can be written; StoreError if not."""
+    """Create the output directory and prove that it can be written; UsageError if not."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         probe = output / f".write-test-{os.getpid()}"
         probe.write_text("")
         probe.unlink()
     except OSError as error:
-        raise StoreError(
+        raise UsageError(
             f"output directory {str(output)!r} cannot be written ({error.strerror}); give another"
             " one with --output"
         ) from error
@@ -238,7 +239,8 @@ def read_result(directory: Path) -> Result:
             for system, metrics in content["baselines"].items()
         }
         sections = {
-            key: content[key] for key in ("checkpoint", "task", "data", "run", "ledger", "signature")
+            key: content[key]
+            for key in ("checkpoint", "task", "data", "run", "ledger", "signature")
         }
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise StoreError(f"{path} is not a result of gpt2eval ({error!r})") from error
@@ -267,29 +269,15 @@ def load_results(*paths: str | Path) -> list[Result]:
     return [read_result(directory) for directory in sorted(directories)]
 
 
-class _saving:
+@contextmanager
+def _saving(path: Path) -> Iterator[None]:
     """Turn a failed write into a StoreError that says what was being saved and why it failed."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            remedy = "make room" if full else "check permissions"
-            raise StoreError(
-                f"{self.path} could not be saved ({error.strerror}); {remedy} and run the same"
-                " command again: what was saved is kept"
-            ) from error
-
-
-def digests(items: Iterable[Any]) -> str:
-    """sha256 over the repr of plain data, item by item."""
-    digest = hashlib.sha256()
-    for item in items:
-        digest.update(repr(item).encode())
-        digest.update(b"\n")
-    return digest.hexdigest()
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = "make room" if full else "check permissions"
+        raise StoreError(
+            f"{path} could not be saved ({error.strerror}); {remedy} and run the same command"
+            " again: what was saved is kept"
+        ) from error

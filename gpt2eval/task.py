@@ -190,7 +190,9 @@ def select(text: str, tasks: Mapping[str, Task]) -> list[tuple[Task, Protocol]]:
 
 def _matching_tasks(name: str, tasks: Mapping[str, Task]) -> list[Task]:
     matching = [
-        task for task in tasks.values() if any(fnmatchcase(n, name) for n in (task.name, *task.groups))
+        task
+        for task in tasks.values()
+        if any(fnmatchcase(n, name) for n in (task.name, *task.groups))
     ]
     if not matching:
         names = sorted({*tasks, *(group for task in tasks.values() for group in task.groups)})

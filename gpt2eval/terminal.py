@@ -8,10 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress as Bar, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from gpt2eval.evaluation import Progress, Silent
 from gpt2eval.report.sections import checkpoint_labels
 from gpt2eval.report.text import (
     SAMPLE_NOTICE,
@@ -19,7 +21,6 @@ from gpt2eval.report.text import (
     format_estimate,
     format_value,
 )
-from gpt2eval.run import Progress, Silent
 from gpt2eval.task import Protocol, Task
 from gpt2eval.types import Estimate, Result
 
@@ -76,12 +77,16 @@ def show_results(results: Sequence[Result], page: Path) -> None:
     names = list(dict.fromkeys(checkpoint_labels(results)))
     table = Table(box=None, pad_edge=False)
     for heading in ("task", "metric", *names):
-        table.add_column(Text(heading), justify="left" if heading in ("task", "metric") else "right")
+        table.add_column(
+            Text(heading), justify="left" if heading in ("task", "metric") else "right"
+        )
     for name, rows in _by_task(results).items():
         metrics = next(iter(rows.values())).metrics
         systems = next(iter(rows.values())).baselines
         for number, metric in enumerate(list(metrics)[:METRICS_SHOWN]):
-            cells = [_cell(rows[label].metrics.get(metric)) if label in rows else "" for label in names]
+            cells = [
+                _cell(rows[label].metrics.get(metric)) if label in rows else "" for label in names
+            ]
             direction = arrow(metrics[metric].higher_is_better)
             table.add_row(Text("" if number else name), Text(f"{metric} {direction}"), *cells)
         for system, estimates in systems.items():

@@ -14,7 +14,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 
-from gpt2eval import Dataset, Hub, Protocol, Request, Sample, Score, Task, data, metrics, recipes
+from gpt2eval import (
+    DataError,
+    Dataset,
+    Hub,
+    Protocol,
+    Request,
+    Sample,
+    Score,
+    Task,
+    data,
+    metrics,
+    recipes,
+)
 
 # NLTK's English stop words in the form that reproductions of the paper use (cybertronai/bflm).
 STOP_WORDS = tuple(
@@ -54,6 +66,8 @@ STANDARD = Dataset(
 def samples(rows: Iterable[data.Row]) -> Iterator[Sample]:
     """Context and last word, cut at the last space, as lm-eval does."""
     for number, row in enumerate(rows, 1):
+        if not row["text"].strip():
+            raise DataError(f"LAMBADA: passage {number} is empty; expected a text with a last word")
         context, _, word = row["text"].rpartition(" ")
         yield Sample(id=str(number), fields={"context": context, "word": word}, references=(word,))
 

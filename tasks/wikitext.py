@@ -34,13 +34,18 @@ KNOWN = {
 
 
 def read_wikitext(paths: Sequence[Path]) -> Iterator[Row]:
-    """The file as the rows of `Salesforce/wikitext`: a line each with its "\\n", blank ones empty."""
+    """One row a line, with its line end."""
     for path in paths:
         lines = data.read_text(path).split("\n")
         if lines[-1] == "":
             lines.pop()
         for line in lines:
-            yield {"text": "" if line == " " else f"{line}\n"}
+            yield {"text": f"{line}\n"}
+
+
+def from_hub(row: Row) -> Row:
+    """A row of `Salesforce/wikitext`, where blank lines have become empty, as it was in the file."""
+    return {"text": row["text"] or " \n"}
 
 
 def is_heading(line: str) -> bool:
@@ -69,20 +74,15 @@ def title(article: Sequence[str]) -> str:
     return heading.strip().strip("= ")[:60]
 
 
-def on_file(lines: Sequence[str]) -> str:
-    """Rows as they stand in the file, where a blank line is " \\n"."""
-    return "".join(line or " \n" for line in lines)
-
-
 # ---- lm-eval ------------------------------------------------------------------------------------
 
 
 def pages(text: str) -> Iterator[str]:
     """The file as `EleutherAI/wikitext_document_level` cuts it.
 
-    Lines are joined by "\n" again, so the one between two pages belongs to neither: the official
-    test file gives 1,290,527 bytes in 62 pages, which is what the numbers that lm-eval users
-    publish were divided by.
+    Each page is its lines with line ends between them, so the one between two pages belongs to
+    neither: the official test file gives 1,290,527 bytes in 62 pages, which is what the numbers
+    that lm-eval users publish were divided by.
     """
     page: list[str] = []
     for line in text.split("\n"):
@@ -97,7 +97,7 @@ def pages(text: str) -> Iterator[str]:
 
 def lm_eval_samples(rows: Iterable[Row]) -> Iterator[Sample]:
     """Pages as lm-eval sees them, words and bytes counted before anything is done to the text."""
-    for number, page in enumerate(pages(on_file([row["text"] for row in rows])), 1):
+    for number, page in enumerate(pages("".join(row["text"] for row in rows)), 1):
         yield Sample(
             id=f"{number}",
             fields={
@@ -169,7 +169,7 @@ def hf_docs(stride: int, references: tuple[Any, ...] = ()) -> Protocol:
     """The perplexity guide of transformers with this stride."""
     return Protocol(
         name=f"hf-docs-{stride}",
-        summary=f"transformers' guide: raw text, rows joined by blank lines, stride {stride}, per token",
+        summary=f"transformers' guide: raw rows joined by blank lines, stride {stride}, per token",
         detail=(
             "The rows of wikitext-2-raw-v1 are joined by two new lines (empty rows too, an artefact"
             " worth 1,423 tokens) and read as one text in windows of the model's length that begin"
@@ -178,7 +178,7 @@ def hf_docs(stride: int, references: tuple[Any, ...] = ()) -> Protocol:
             " weighted by their labels minus one, as the guide does."
         ),
         dataset=RAW,
-        samples=lambda rows: joined(rows, "\n\n", str),
+        samples=lambda rows: joined(rows, "\n\n", lambda line: line if line.strip() else ""),
         requests=lambda sample: [_stretch(sample, "hf-docs", stride)],
         metrics=(metrics.token_perplexity(),),
         options={"text": "raw", "join": "\\n\\n", "stride": stride, "prefix": "none"},
@@ -200,7 +200,9 @@ _SPACE_TOGGLES = (
     re.compile(r"(?<=[(\[])( ?)(?=[\w\"'$£€<])"),  # after an opening bracket
     re.compile(r"(?<=[\w.!?%\"'>°])( ?)(?=[)\]])"),  # before a closing bracket
     re.compile(r"(?<=[\w)\]\"'%>°])( ?)(?=[,;:.!?](?:[ \"')\]]|$))"),  # before punctuation
-    re.compile(r"(?<=[\w>])( ?)(?='(?:s|t|d|m|re|ve|ll)\b)"),  # before the second half of a contraction
+    re.compile(
+        r"(?<=[\w>])( ?)(?='(?:s|t|d|m|re|ve|ll)\b)"
+    ),  # before the second half of a contraction
     re.compile(r"(?<=\d)( ?)(?=%)"),
 )
 _JOINTS = (
@@ -264,7 +266,7 @@ def paper_samples(prepare: Callable[[str], str]) -> Callable[[Iterable[Row]], It
 
     def samples(rows: Iterable[Row]) -> Iterator[Sample]:
         def line(text: str) -> str:
-            return prepare((text or " \n").removesuffix("\n")) + "\n"
+            return prepare(text.removesuffix("\n")) + "\n"
 
         return joined(rows, "", line)
 
@@ -303,7 +305,7 @@ def paper_protocol(
 RAW = Dataset(
     files=(("wikitext2/wiki.test.raw",),),
     read=read_wikitext,
-    hub=Hub("Salesforce/wikitext", "wikitext-2-raw-v1"),
+    hub=Hub("Salesforce/wikitext", "wikitext-2-raw-v1", convert=from_hub),
     known=KNOWN,
 )
 
@@ -312,7 +314,7 @@ def lm_eval_protocol(dataset: Dataset) -> Protocol:
     """lm-evaluation-harness's task `wikitext`."""
     return Protocol(
         name="lm-eval",
-        summary="lm-evaluation-harness `wikitext`: de-tokenised articles, disjoint windows, per word",
+        summary="lm-eval `wikitext`: de-tokenised articles, disjoint windows, per original word",
         detail=(
             "Each article is de-tokenised (not invertibly) and read from <|endoftext|> in disjoint"
             " windows. The log-likelihood of the de-tokenised text is divided by the words"
@@ -352,17 +354,21 @@ WIKITEXT2 = Task(
         lm_eval_protocol(RAW),
         hf_docs(
             1024,
-            recipes.published("token_perplexity", "transformers, perplexity guide", gpt2_large=19.44),
+            recipes.published(
+                "token_perplexity", "transformers, perplexity guide", gpt2_large=19.44
+            ),
         ),
         hf_docs(
             512,
-            recipes.published("token_perplexity", "transformers, perplexity guide", gpt2_large=16.44),
+            recipes.published(
+                "token_perplexity", "transformers, perplexity guide", gpt2_large=16.44
+            ),
         ),
         paper_protocol(
             Dataset(
                 files=(("wikitext2/wiki.test.tokens",),),
                 read=read_wikitext,
-                hub=Hub("Salesforce/wikitext", "wikitext-2-v1"),
+                hub=Hub("Salesforce/wikitext", "wikitext-2-v1", convert=from_hub),
                 known=KNOWN,
             ),
             detokenize,
@@ -384,7 +390,7 @@ WIKITEXT103 = Task(
                 # The raw test texts of the two are the same file.
                 files=(("wikitext103/wiki.test.raw",), ("wikitext2/wiki.test.raw",)),
                 read=read_wikitext,
-                hub=Hub("Salesforce/wikitext", "wikitext-103-raw-v1"),
+                hub=Hub("Salesforce/wikitext", "wikitext-103-raw-v1", convert=from_hub),
                 known=KNOWN,
             )
         ),
@@ -392,7 +398,7 @@ WIKITEXT103 = Task(
             Dataset(
                 files=(("wikitext103/wiki.test.tokens",),),
                 read=read_wikitext,
-                hub=Hub("Salesforce/wikitext", "wikitext-103-v1"),
+                hub=Hub("Salesforce/wikitext", "wikitext-103-v1", convert=from_hub),
                 known=KNOWN,
             ),
             str,

@@ -52,9 +52,7 @@ def task(direction: tuple[str, str], bleu: float) -> Task:
                     " sacrebleu over all 3,003 segments; documents are resampled. The paper gives"
                     " neither pairs nor a BLEU script, so its value is for orientation."
                 ),
-                references=recipes.published(
-                    "bleu", f"{recipes.PAPER}, section 3.7", gpt2_xl=bleu
-                ),
+                references=recipes.published("bleu", f"{recipes.PAPER}, section 3.7", gpt2_xl=bleu),
             ),
         ),
     )

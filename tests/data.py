@@ -2,8 +2,8 @@
 
 All sentences are our own. Every file has the features of the real file that have broken readers:
 curly quotes, line breaks inside a passage, double spaces, a target after a line break, passages
-longer than a small model or of one word, a formula that looks like a heading, a Unicode line separator, a bare
-"&" in SGML.
+longer than a small model or of one word, a formula that looks like a heading, a Unicode line
+separator, a bare "&" in SGML.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ LAMBADA = (
     "no longer came out of their houses; it would stop, they said, and it did, the old bell",
     "My grandmother kept bees. She said that you must tell them everything: who was born, who was "
     "married, who had died. When she died I went out and told the bees",
+    "She asked him about the key twice, and twice he said that he did not know what it was for",
     "Goodbye",
 )
 
@@ -141,15 +142,23 @@ PAIRS = (
 )
 
 
-def wiki_text(repeat: int = 1) -> str:
-    """The pages as in wiki.test.raw: a blank line before the first, each line ends in a space."""
-    return " \n" + "".join(line + "\n" for page in PAGES * repeat for line in (*page, " "))
+def wiki_text(*, long: bool = False) -> str:
+    """The pages as in wiki.test.raw: a blank line before the first, each line ends in a space.
+
+    long: with a page for each passage and article, several thousand tokens in all.
+    """
+    others = [article for article, _ in ARTICLES] + list(LAMBADA) if long else []
+    added = [
+        (f" = Page {number} = ", *(f" {line} " if line else " " for line in text.split("\n")))
+        for number, text in enumerate(others)
+    ]
+    return " \n" + "".join(line + "\n" for page in [*PAGES, *added] for line in (*page, " "))
 
 
-def write_data(directory: Path, *, repeat: int = 1) -> Path:
-    """Fill a directory with all files that the tasks read; WikiText with its pages repeated."""
+def write_data(directory: Path, *, long: bool = False) -> Path:
+    """Fill a directory with all files that the tasks read."""
     directory = Path(directory)
-    raw = wiki_text(repeat)
+    raw = wiki_text(long=long)
     closed = " ".join("<unk>" if word in RARE_WORDS else word for word in raw.split(" "))
     write(directory / "wikitext2/wiki.test.raw", raw)
     write(directory / "wikitext2/wiki.test.tokens", closed)

@@ -14,19 +14,19 @@ TASKS = ROOT / "tasks"
 
 # A room is a module or a package directly in gpt2eval/. A room may import itself and what stands
 # behind it here, nothing else of the house.
-NOUNS = {"errors", "types"}
+NOUNS = {"errors", "types", "digests"}
 FILES = NOUNS | {"data", "task", "metrics", "stats", "results"}
 MAY_IMPORT = {
     "errors": set(),
     "types": set(),
+    "digests": set(),
     "data": NOUNS,
     "task": NOUNS | {"data"},
     "stats": NOUNS | {"task"},
     "metrics": NOUNS | {"task", "stats"},
     "recipes": NOUNS | {"data", "task", "metrics"},
     "results": NOUNS | {"task", "metrics", "stats"},
-    "compare": FILES,
-    "report": FILES | {"compare"},
+    "report": FILES,
     "checkpoint": NOUNS,
     "model": NOUNS | {"checkpoint"},
     "runner": NOUNS | {"checkpoint", "model"},
@@ -44,7 +44,7 @@ MAY_NOT_USE_TORCH = set(MAY_IMPORT) - {"model", "runner", "demo"} | DOOR
 # What `import gpt2eval` and `gpt2eval --help` must not load.
 HEAVY = ("torch", "transformers", "datasets", "numpy", "pandas", "matplotlib", "scipy", "pydantic")
 # Rooms that work on files, without the engine's weight.
-WEIGHTLESS = ["types", "errors", "task", "data", "metrics", "stats", "results", "compare", "report"]
+WEIGHTLESS = ["types", "errors", "task", "data", "metrics", "stats", "results", "report"]
 
 
 def imported(path: Path, package: str) -> Iterator[tuple[int, str]]:

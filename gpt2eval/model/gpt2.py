@@ -39,7 +39,9 @@ class Cache:
 class Transformer:
     """The blocks of GPT-2, from the tensors of a checkpoint (names without `transformer.`)."""
 
-    def __init__(self, config: Any, tensors: Mapping[str, Tensor], activation: Callable[..., Tensor]):
+    def __init__(
+        self, config: Any, tensors: Mapping[str, Tensor], activation: Callable[..., Tensor]
+    ):
         self.tensors = tensors
         self.layers: int = config.n_layer
         self.heads: int = config.n_head

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -155,7 +156,7 @@ def _load_weights(checkpoint: Checkpoint) -> tuple[Any, dict[str, Tensor]]:
         ) from error
     try:
         with _silence("transformers"):
-            model, info = GPT2LMHeadModel.from_pretrained(
+            loaded: Any = GPT2LMHeadModel.from_pretrained(
                 checkpoint.path,
                 config=config,
                 dtype=torch.float32,
@@ -169,6 +170,7 @@ def _load_weights(checkpoint: Checkpoint) -> tuple[Any, dict[str, Tensor]]:
             f"the weights of {checkpoint.path} cannot be loaded ({type(error).__name__}:"
             f" {reason[0] if reason else 'no reason given'}); expected a complete GPT-2 checkpoint"
         ) from error
+    model, info = loaded
     problems = [*info["missing_keys"], *(str(item) for item in info["mismatched_keys"])]
     if problems:
         raise CheckpointError(
@@ -219,9 +221,9 @@ def _check_tokenizer(checkpoint: Checkpoint, tokenizer: Any, rows: int) -> None:
         raise CheckpointError(f"the tokenizer of {checkpoint.path} has an empty vocabulary")
     if largest >= rows:
         raise CheckpointError(
-            f"the tokenizer of {checkpoint.path} has token ids up to {largest}, but the embedding has"
-            f" {rows} rows; the tokenizer belongs to another checkpoint, or resize_token_embeddings"
-            " was forgotten"
+            f"the tokenizer of {checkpoint.path} has token ids up to {largest}, but the embedding"
+            f" has {rows} rows; the tokenizer belongs to another checkpoint, or"
+            " resize_token_embeddings was forgotten"
         )
 
 
@@ -252,8 +254,7 @@ def _activation(name: str) -> Callable[..., Tensor]:
 @contextmanager
 def _silence(logger: str) -> Iterator[None]:
     """Hold back a library's warnings and bars: what matters in them is raised as an error here."""
-    from transformers.utils import logging as reporting
-
+    reporting: Any = import_module("transformers.utils.logging")
     log, bars = logging.getLogger(logger), reporting.is_progress_bar_enabled()
     level = log.level
     log.setLevel(logging.ERROR)

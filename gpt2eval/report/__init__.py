@@ -36,7 +36,7 @@ from gpt2eval.types import Result
 __all__ = ["to_frame", "write_report"]
 
 
-def write_report(results: Sequence[Result], directory: str | Path, title: str = "") -> Path:
+def write_report(results: Sequence[Result], directory: str | Path, *, title: str = "") -> Path:
     """Write tables, plots and `report.md`; returns the path of `report.md`.
 
     The directory may be missing, empty, or hold an earlier report, which is replaced file by file.
@@ -111,8 +111,11 @@ def _source(result: Result) -> dict[str, Any]:
 
 
 def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _version(package: str) -> str:

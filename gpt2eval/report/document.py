@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gpt2eval.report.figures import Picture
-from gpt2eval.report.sections import Section, data_mark, data_words
+from gpt2eval.report.sections import Section, data_digests, data_mark, data_words
 from gpt2eval.report.tables import (
     all_labels,
     banner,
@@ -135,6 +135,7 @@ def _section(section: Section, pictures: Sequence[Picture]) -> str:
         banner([section.first]),
         markdown(task.get("summary", "")),
         markdown(f"{protocol}; {options}" if options else protocol) + ".",
+        f"Benchmark: {markdown(task['source'])}." if task.get("source") else "",
         section_markdown(section),
         _published_note(section),
         *(_embed(picture) for picture in pictures if picture.section == section.title),
@@ -177,8 +178,9 @@ def _data(section: Section) -> str:
     names = files if isinstance(files, str) else ", ".join(str(name) for name in files)
     facts = [
         f"source {data.get('source', '?')}",
+        *(f"{key} {data[key]}" for key in ("id", "config", "split", "revision") if data.get(key)),
         str(names),
-        f"sha256 {data.get('sha256', '?')}",
+        *(f"sha256 of {name} {digest}" for name, digest in data_digests(section.first).items()),
         data_words(section.first),
         str(data.get("verdict", "")),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import wrap
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -12,13 +13,15 @@ from matplotlib.figure import Figure
 
 from gpt2eval.report import plots
 from gpt2eval.report.plots import DOUBLE, SINGLE, Axis, Dot
-from gpt2eval.report.position import Curve, loss_by_position, read_records
+from gpt2eval.report.position import Curve, loss_by_position
 from gpt2eval.report.sections import Section, data_mark, distinguish, file_stems
 from gpt2eval.report.tables import all_labels, systems
 from gpt2eval.report.text import format_level, plain, shorten
+from gpt2eval.results import RECORDS, read_records
 from gpt2eval.types import Estimate
 
 _LABEL = 24  # characters of a name that a plot has room for; tables print it whole
+_TITLE = 34  # characters that fit over the narrowest panel
 _PANELS = 6  # panels of one figure; more become a second one
 
 
@@ -45,6 +48,7 @@ class Picture:
 def draw_all(sections: Sequence[Section]) -> list[Picture]:
     """Every figure the sections have data for."""
     names = _plot_names(sections)
+    sections = [section for section in sections if section.metrics]
     with plots.style():
         return [
             *_score_pictures(sections, names),
@@ -83,7 +87,7 @@ def _score_picture(stem: str, panels: Sequence[Section], names: Mapping[str, str
     def draw(ax: Axes, number: int) -> None:
         plots.draw_scores(ax, rows, dots[number], _axis(panels[number]))
 
-    figure = _grid(panels, draw, height=0.55 + 0.16 * max(len(rows), 2), share_rows=True)
+    figure = _grid(panels, draw, height=0.62 + 0.16 * max(len(rows), 2), share_rows=True)
     said = [f"Bars are {_levels(panels)} intervals."]
     if any(len({dot.row for dot in panel}) < len(rows) for panel in dots):
         said.append("A row without a mark has no value there.")
@@ -109,7 +113,7 @@ def _dots(section: Section, names: Mapping[str, str]) -> list[Dot]:
         dots.append(Dot(name, estimate.value, estimate.low, estimate.high, kind, number))
     for row in section.references:
         if row["metric"] == metric:
-            name = f"{shorten(row['model'], _LABEL - 5)}, published"
+            name = f"{shorten(row['model'], 14)}, {_author(row)}"
             dots.append(Dot(name, float(row["value"]), kind="published"))
     return dots
 
@@ -125,19 +129,23 @@ def _size_pictures(sections: Sequence[Section], names: Mapping[str, str]) -> Ite
 def _size_picture(stem: str, panels: Sequence[Section], names: Mapping[str, str]) -> Picture:
     curves = [_reference_curves(section) for section in panels]
     # One axis for all panels, or the eye compares places that mean different sizes.
-    sizes = set[float]().union(*(_sizes(section) for section in panels))
-    limits = (min(sizes), max(sizes))
+    every = [size for section in panels for size in _sizes(section)]
+    limits = (min(every), max(every))
 
     def draw(ax: Axes, number: int) -> None:
         section = panels[number]
+        sizes = {
+            names[label]: float(result.checkpoint.get("parameters") or 0)
+            for label, result in section.results.items()
+        }
         dots = [
-            (float(section.results[label].checkpoint["parameters"]), dot)
-            for label, dot in zip(section.results, _dots(section, names), strict=False)
-            if dot.kind == "checkpoint" and section.results[label].checkpoint.get("parameters")
+            (sizes[dot.label], dot)
+            for dot in _dots(section, names)
+            if dot.kind == "checkpoint" and sizes[dot.label]
         ]
         plots.draw_sizes(ax, dots, curves[number], _axis(section), limits)
 
-    figure = _grid(panels, draw, height=1.85)
+    figure = _grid(panels, draw, height=1.95)
     plots.legend_below(figure, columns=2 if len(panels) == 1 else 4)
     shown = ", ".join(f"{section.title} ({_main(section)[0]})" for section in panels)
     caption = f"Score against number of parameters: {shown}. "
@@ -167,8 +175,7 @@ def _reference_curves(section: Section) -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = {}
     for row in section.references:
         if row["metric"] == _main(section)[0] and row.get("parameters"):
-            # Author and year; the caption has the whole source.
-            source = f"published: {shorten(str(row.get('source', '')).partition(',')[0], 32)}"
+            source = f"published: {_author(row)}"
             found.setdefault(source, []).append((float(row["parameters"]), float(row["value"])))
     return {source: points for source, points in found.items() if len(points) > 1}
 
@@ -185,9 +192,8 @@ def _position_pictures(sections: Sequence[Section], names: Mapping[str, str]) ->
 
 def _curves(section: Section) -> Iterator[tuple[str, Curve | None]]:
     for label, result in section.results.items():
-        path = result.path / "records.jsonl" if result.path else None
-        if path and path.is_file():
-            yield label, loss_by_position(read_records(path))
+        if result.path and (result.path / RECORDS).is_file():
+            yield label, loss_by_position(read_records(result.path))
 
 
 def _position_picture(
@@ -236,20 +242,27 @@ def _grid(
     columns = min(len(panels), 2 if len(panels) == 4 else 3)
     lines = math.ceil(len(panels) / columns)
     # Lines of a title take room from the panel under it.
-    height += 0.12 * max(len(data_mark(section.first).split("; ")) for section in panels)
+    titles = [_title(section) for section in panels]
+    height += 0.12 * (max(len(title) for title in titles) - 1)
     figure = Figure(
         (SINGLE if columns == 1 else DOUBLE, height * lines + 0.25), layout="constrained"
     )
     axes = figure.subplots(lines, columns, squeeze=False).flatten().tolist()
-    for number, section in enumerate(panels):
+    for number in range(len(panels)):
         draw(axes[number], number)
-        marks = data_mark(section.first).split("; ")
-        axes[number].set_title("\n".join(filter(None, [shorten(section.title, 40), *marks])))
+        axes[number].set_title("\n".join(titles[number]))
         if share_rows and number % columns:
             axes[number].tick_params(axis="y", labelleft=False)
     for ax in axes[len(panels) :]:
         ax.remove()
     return figure
+
+
+def _title(section: Section) -> list[str]:
+    """Lines over a panel: its name, and what must be known about its data."""
+    marks = data_mark(section.first).split("; ")
+    lines = [line for mark in marks for line in wrap(mark, _TITLE)]
+    return [shorten(section.title, _TITLE), *lines]
 
 
 def _main(section: Section) -> tuple[str, Estimate]:
@@ -265,6 +278,11 @@ def _axis(section: Section) -> Axis:
     # "word perplexity (perplexity)" says nothing twice.
     unit = "" if shown.unit in name else f" ({plain(shown.unit)})"
     return Axis(f"{name}{unit}", shown.higher_is_better)
+
+
+def _author(row: Mapping[str, Any]) -> str:
+    """Who published a value, as short as a plot needs it; the caption has the whole source."""
+    return shorten(str(row.get("source", "")).partition(",")[0], 20)
 
 
 def _levels(panels: Sequence[Section]) -> str:

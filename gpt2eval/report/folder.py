@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gpt2eval.errors import StoreError
+from gpt2eval.errors import StoreError, UsageError
 
 MARKER = "sources.json"
 # 1: the first format: files, versions, results
@@ -45,8 +45,15 @@ def replace_report(directory: Path, files: Mapping[str, bytes], sources: Mapping
 
 
 def check_directory(directory: str | Path) -> None:
-    """StoreError if a report could not go there; to be asked before the work, not after it."""
-    _earlier_files(Path(directory))
+    """UsageError if a report could not go there; to be asked before the work, not after it."""
+    path = Path(directory)
+    try:
+        _earlier_files(path)
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except (StoreError, OSError) as error:
+        raise UsageError(f"--report {str(directory)!r} cannot be used: {error}") from error
 
 
 def _marker(sources: Mapping[str, Any], files: Iterable[str]) -> bytes:

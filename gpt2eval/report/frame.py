@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from gpt2eval.report.sections import checkpoint_labels, data_mark
+from gpt2eval.report.sections import checkpoint_labels, data_digests, data_mark
 from gpt2eval.types import Estimate, Result
 
 _ESTIMATE = ["value", "low", "high", "level", "method", "n", "unit", "denominator"]
@@ -70,7 +70,7 @@ def _shared(result: Result) -> dict[str, Any]:
         "task": result.task["name"],
         "protocol": result.task["protocol"],
         "data": data.get("source", ""),
-        "data_sha256": data.get("sha256", ""),
+        "data_sha256": " ".join(data_digests(result).values()),
         "subset": data.get("subset", "all"),
         "selected": data.get("selected"),
         "available": data.get("available"),

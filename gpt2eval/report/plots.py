@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -139,7 +140,10 @@ def draw_positions(ax: Axes, curves: Mapping[str, Curve], looks: Mapping[str, in
         low, high = curve.mean - 1.96 * curve.error, curve.mean + 1.96 * curve.error
         band = {"color": style["color"], "alpha": strength, "linewidth": 0, "zorder": 1}
         ax.fill_between(curve.centre, low, high, **band)
-        ax.plot(curve.centre, curve.mean, markeredgewidth=0, label=label, **style)
+        # When the colours begin again, so does a line of another kind.
+        kind = ("-", "--", ":")[looks[label] // len(COLOURS) % 3]
+        line = {**style, "linestyle": kind, "markeredgewidth": 0}
+        ax.plot(curve.centre, curve.mean, label=label, **line)
     ax.set_xscale("log", base=2)
     first = min(curve.first[0] for curve in curves.values())
     last = max(curve.last[-1] for curve in curves.values())
@@ -211,13 +215,16 @@ def save(figure: Figure) -> dict[str, bytes]:
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     }
     # The layout is solved once; it is the slow part, and so the three agree.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
     files = {}
-    for ending, fields in metadata.items():
-        out = io.BytesIO()
-        figure.savefig(out, format=ending, metadata=fields)
-        files[ending] = out.getvalue()
+    with warnings.catch_warnings():
+        # A name in a script that the font lacks shows as boxes; tables have it in full.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for ending, fields in metadata.items():
+            out = io.BytesIO()
+            figure.savefig(out, format=ending, metadata=fields)
+            files[ending] = out.getvalue()
     return files
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2eval.errors import StoreError
 from gpt2eval.types import Record
 
 # A curve over context needs responses that reach far: below this mean length (tokens) a task is
@@ -44,20 +41,6 @@ class Curve:
     def centre(self) -> NDArray[np.float64]:
         """Where the bins stand on a logarithmic axis: their geometric middle, in tokens."""
         return np.sqrt(self.first.astype(float) * self.last)
-
-
-def read_records(path: Path) -> Iterator[Record]:
-    """The records of a `records.jsonl`; StoreError names the line that is not one."""
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(line)
-                yield Record(row["id"], row["group"], row["statistics"], row["responses"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise StoreError(
-                    f"{path}, line {number} is not a record ({error!r}); "
-                    "run the same command again to repair the run, then make the report"
-                ) from error
 
 
 def loss_by_position(records: Iterable[Record]) -> Curve | None:
@@ -110,8 +93,8 @@ def _curve(
     mean = loss.sum(axis=0) / total
     # The error of a ratio of sums: residuals of the clusters, which differ in length.
     groups = (tokens > 0).sum(axis=0)
-    residual = loss - mean * tokens
     with np.errstate(divide="ignore", invalid="ignore"):
+        residual = loss - mean * tokens
         error = np.sqrt(groups / (groups - 1) * (residual**2).sum(axis=0)) / total
     first = 2**filled
     clusters = f"{len(loss)} {noun}"

@@ -8,6 +8,7 @@ better one bold.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,8 +83,19 @@ def data_mark(result: Result) -> str:
     subset = result.data.get("subset", "all")
     if subset != "all":
         selected, available = (result.data.get(key, "?") for key in ("selected", "available"))
-        marks.append(f"subset: {selected} of {available}, {plain(subset)}")
+        # "random 100, seed 0" has the number already; it reads best beside the whole.
+        share = f"{selected} of {available}"
+        told = re.sub(rf"\b{re.escape(str(selected))}\b", share, plain(subset), count=1)
+        marks.append(f"subset: {told if share in told else f'{share}, {told}'}")
     return "; ".join(marks)
+
+
+def data_digests(result: Result) -> dict[str, str]:
+    """File of the data -> its sha256; one digest without a file is that of "data"."""
+    digests = result.data.get("sha256", "")
+    if not isinstance(digests, Mapping):
+        digests = {"data": digests}
+    return {str(name): str(digest) for name, digest in digests.items()}
 
 
 def data_words(result: Result) -> str:
@@ -102,7 +114,7 @@ def group(results: Sequence[Result]) -> list[Section]:
     titles = distinguish(
         [plain(result.name) for result in firsts],
         [data_words(result) for result in firsts],
-        [f"data {str(result.data.get('sha256', ''))[:8]}" for result in firsts],
+        [f"data {', '.join(x[:8] for x in data_digests(result).values())}" for result in firsts],
         [f"version {result.task.get('version', '?')}" for result in firsts],
     )
     stems = file_stems(titles, taken=("summary", "results"))  # the tables over everything

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 
 from gpt2eval.model import Model
 from gpt2eval.runner.generate import generate
@@ -40,11 +41,11 @@ def answer(
     batch_size  most sequences in a batch; None: as many as the token budget holds
     on_plan     called with the number of tokens each part of the work will feed to the model
     """
-    scored = [(n, request) for n, request in enumerate(requests) if not isinstance(request, Generate)]
+    scored = [
+        (n, request) for n, request in enumerate(requests) if not isinstance(request, Generate)
+    ]
     written = [(n, request) for n, request in enumerate(requests) if isinstance(request, Generate)]
     if scored:
-        for item in score(model, scored, batch_size, on_plan):
-            yield Answer(*item)
+        yield from starmap(Answer, score(model, scored, batch_size, on_plan))
     if written:
-        for item in generate(model, written, seed, batch_size, on_plan):
-            yield Answer(*item)
+        yield from starmap(Answer, generate(model, written, seed, batch_size, on_plan))

@@ -134,7 +134,8 @@ def _plan_scores(
             raise ModelError(f"nothing to score in {request!r}: it has no tokens")
         # A token may span the two texts; then the cut by length leaves it to the continuation.
         cut = min(len(context), len(whole) - 1)
-        tokens = whole if cut else [model.prefix_id, *whole]
+        given = cut or (len(whole) > 1 and whole[0] == model.prefix_id)
+        tokens = whole if given else [model.prefix_id, *whole]
         cut = max(cut, 1)
         key = ("score", tuple(tokens), cut, request.exclude)
         if key not in streams:
@@ -224,7 +225,9 @@ def _run_head(
 ) -> None:
     """Log-probabilities of the scored positions of these rows, written into their streams."""
     words = batch[rows[0]][0].excluded
-    where, columns, targets = [], [], []
+    where: list[int] = []
+    columns: list[int] = []
+    targets: list[int] = []
     for row in rows:
         stream, window = batch[row]
         width = window.end - window.begin
@@ -249,7 +252,7 @@ def _run_head(
         stream.log_probs[to] = log_probs[part].numpy()
         stream.greedy[to] = greedy[part].numpy()
         stream.greedy_excluding[to] = greedy[part].numpy()
-        if words and window.first == stream.slices[0].begin:  # the continuation's first token
+        if window.first == stream.slices[0].begin:
             stream.greedy_excluding[window.first] = bool(greedy_excluding[done])
         stream.context[to] = np.arange(window.first, window.end + 1) - window.begin
         stream.weights[to] = window.weight

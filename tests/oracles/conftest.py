@@ -43,7 +43,7 @@ def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def long_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, with a WikiText file of several windows of a thousand tokens."""
-    return write_data(tmp_path_factory.mktemp("long_data"), repeat=5)
+    return write_data(tmp_path_factory.mktemp("long_data"), long=True)
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +72,7 @@ def checkpoint_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
                 steps=250,
             )
         if name == "long":
-            return make_checkpoint(directory / name, texts=texts, vocab=512, n_positions=1024)
+            return make_checkpoint(directory / name, vocab=384, n_positions=1024)
         bundled = ROOT / "gpt2eval" / "demo" / name
         if not (bundled / "config.json").is_file():
             pytest.skip(f"{name} is not bundled")

@@ -9,6 +9,7 @@ import json
 import logging
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def wikitext_pages(text: str) -> list[str]:
     lines = text.split("\n")
     starts = [place for place, line in enumerate(lines) if is_heading(line)]
     bounds = [0, *starts, len(lines)]
-    pages = ["\n".join(lines[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    pages = ["\n".join(lines[a:b]) for a, b in pairwise(bounds)]
     return [page for page in pages if page.strip()]
 
 
@@ -114,9 +115,7 @@ def wikitext(checkpoint: Path, raw: Path, scratch: Path, **options: Any) -> LmEv
     """lm-eval's `wikitext`: word_perplexity, byte_perplexity, bits_per_byte."""
     text = raw.read_bytes().decode()
     rows = [{"page": page} for page in wikitext_pages(text)]
-    return run_lm_eval(
-        checkpoint, "wikitext", "wikitext/wikitext.yaml", rows, scratch, **options
-    )
+    return run_lm_eval(checkpoint, "wikitext", "wikitext/wikitext.yaml", rows, scratch, **options)
 
 
 def lambada_openai(checkpoint: Path, jsonl: Path, scratch: Path, **options: Any) -> LmEvalResult:

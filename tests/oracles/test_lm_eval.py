@@ -1,9 +1,9 @@
-"""Our numbers against lm-evaluation-harness itself, run on the same checkpoint and the same text."""
+"""Our numbers against lm-evaluation-harness itself, run on the same checkpoint and text."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ Oracle = Callable[..., LmEvalResult]
 
 
 @pytest.fixture(scope="session")
-def lm_eval(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
+def lm_eval(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
     """lm-eval's result for one of CASES; the same arguments run once."""
     done: dict[Any, LmEvalResult] = {}
 
@@ -53,7 +53,7 @@ def lm_eval(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
             done[key] = function(checkpoint, data / file, scratch, **options)
         return done[key]
 
-    yield get
+    return get
 
 
 def close(expected: Any) -> Any:
@@ -146,8 +146,8 @@ def test_lm_eval_agrees_with_transformers(
     ):
         context, _, word = document["text"].rpartition(" ")
         tokens = word_nll.continuation(model, tokenizer, context, f" {word}")
-        assert sum(score for _, score, _ in tokens) == close(logprob)
-        assert all(flag for _, _, flag in tokens) == greedy
+        assert sum(score for score, _ in tokens) == close(logprob)
+        assert all(flag for _, flag in tokens) == greedy
 
 
 def test_pages_of_a_small_file(toy_data: Path) -> None:
@@ -173,9 +173,7 @@ def test_page_counts(shared_data: Path, gpt2_checkpoint: Path) -> None:
 
     text = (shared_data / "wikitext2/wiki.test.raw").read_bytes().decode()
     documents = [{"page": page} for page in lm_eval_oracle.wikitext_pages(text)]
-    counts = [
-        preprocess_wikitext.process_results(document, [0.0]) for document in documents
-    ]
+    counts = [preprocess_wikitext.process_results(document, [0.0]) for document in documents]
     _, tokenizer = word_nll.load(gpt2_checkpoint)
     assert len(documents) == 62
     assert sum(count["word_perplexity"][1] for count in counts) == 241_335

@@ -43,22 +43,27 @@ def rolling(model: PreTrainedModel, tokenizer: Any, text: str) -> list[float]:
     return found
 
 
+def window_of(
+    model: PreTrainedModel, tokenizer: Any, context: str, text: str
+) -> tuple[list[int], int]:
+    """The tokens that score a text after a context, and how many at their end are the text's.
+
+    As lm-eval cuts them: white space at the end of the context goes to the text, the tokens of both
+    together are cut at the number of tokens of the context, an empty context is `<|endoftext|>`,
+    and the context loses its beginning when the model is too short.
+    """
+    whole, kept = tokenizer.encode(context + text), context.rstrip()
+    scored = len(whole) - len(tokenizer.encode(kept)) if kept else len(whole)
+    if not kept:
+        whole = [tokenizer.eos_token_id, *whole]
+    return whole[-(model.config.n_positions + 1) :], scored
+
+
 def continuation(
     model: PreTrainedModel, tokenizer: Any, context: str, text: str
-) -> list[tuple[int, float, bool]]:
-    """(token, log-probability, is it the arg-max) for a text after a context, as lm-eval cuts them.
-
-    White space at the end of the context goes to the text; the tokens of both together are cut at
-    the number of tokens of the context; the context loses its beginning when the model is too short.
-    """
-    kept = context.rstrip()
-    whole = tokenizer.encode(context + text)
-    cut = len(tokenizer.encode(kept)) if kept else 0
-    if not kept:
-        whole, cut = [tokenizer.eos_token_id, *whole], 1
-    tokens = whole[cut:]
-    window = whole[-(model.config.n_positions + 1) :]
-    return [(t, *s) for t, s in zip(tokens, scored(model, window, len(tokens)), strict=True)]
+) -> list[tuple[float, bool]]:
+    """(log-probability, is it the arg-max) for each token of a text after a context."""
+    return scored(model, *window_of(model, tokenizer, context, text))
 
 
 @torch.inference_mode()

@@ -77,7 +77,7 @@ def result(
         data={
             "source": source,
             "files": [f"{name}.test.txt"],
-            "sha256": "d790b833ef8cf03a" * 4,
+            "sha256": {f"{name}.test.txt": "d790b833ef8cf03a" * 4},
             "available": available,
             "selected": selected,
             "subset": subset,
@@ -86,7 +86,7 @@ def result(
         run={
             "device": "cuda (NVIDIA H200)",
             "dtype": dtype,
-            "batch policy": "8192 tokens",
+            "batch_policy": "auto",
             "seed": 0,
             "versions": {"torch": "2.13.0", "transformers": "5.1.0"},
             "git_commit": "43e3a76",

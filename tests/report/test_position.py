@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from building import write_records
 
-from gpt2eval.errors import StoreError
-from gpt2eval.report.position import loss_by_position, read_records
+from gpt2eval.report.position import loss_by_position
 from gpt2eval.types import Record
 
 
@@ -59,19 +55,3 @@ def test_few_documents_fall_back_to_windows() -> None:
 )
 def test_short_or_generated_responses_make_no_curve(records: list[Record]) -> None:
     assert loss_by_position(records) is None
-
-
-def test_records_are_read_from_their_file(tmp_path: Path) -> None:
-    directory = write_records(tmp_path, documents=3, windows=1)
-    assert [each.id for each in read_records(directory / "records.jsonl")] == [
-        "doc-0",
-        "doc-1",
-        "doc-2",
-    ]
-
-
-def test_a_damaged_line_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "records.jsonl"
-    path.write_text('{"id": "a"}\n', encoding="utf-8")
-    with pytest.raises(StoreError, match="line 1 is not a record"):
-        list(read_records(path))

@@ -13,12 +13,13 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
-from building import estimate, paper, result, write_records
 
 from gpt2eval.errors import StoreError, UsageError
 from gpt2eval.report import report_files, write_report
 from gpt2eval.report.document import ledger_words
+from gpt2eval.results import load_results, write_result
 from gpt2eval.types import Result
+from tests.report.building import estimate, paper, result, write_records
 
 
 def full_results(root: Path) -> list[Result]:
@@ -40,7 +41,7 @@ def full_results(root: Path) -> list[Result]:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("full")
-    return write_report(full_results(root / "results"), root / "report", "Two sizes").parent
+    return write_report(full_results(root / "results"), root / "report", title="Two sizes").parent
 
 
 def test_every_link_of_the_page_leads_to_a_file(report: Path) -> None:
@@ -117,7 +118,14 @@ def test_sample_data_are_marked_everywhere(tmp_path: Path) -> None:
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
-    names = ["a|b\n# c", "<img src=x onerror=alert(1)>", "=HYPERLINK(1)", "$\\frac$", "../../up"]
+    names = [
+        "a|b\n# c",
+        "<img src=x onerror=alert(1)>",
+        "=HYPERLINK(1)",
+        "$\\frac$",
+        "../../up",
+        "模型",
+    ]
     page = write_report([result(name) for name in names], tmp_path / "report")
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert "<img" not in text
@@ -147,6 +155,24 @@ def test_eight_checkpoints_with_long_names() -> None:
 def test_odd_values_make_a_report(metric: object) -> None:
     files = report_files([result("a", metrics={"odd": metric}), result("b", parameters=10**9)])
     assert any(name.startswith("plots/scores") for name in files)
+
+
+def test_a_checkpoint_without_the_main_metric_keeps_the_others_in_place() -> None:
+    both = {"word_perplexity": estimate(30.0), "bits_per_byte": estimate(0.9, unit="bits")}
+    runs = [
+        result("a", metrics=both),
+        result("b", metrics={"bits_per_byte": both["bits_per_byte"]}, parameters=10**9),
+        result("c", metrics=both, parameters=2 * 10**9),
+        result("d", metrics={}),
+    ]
+    assert "plots/size.png" in report_files(runs)
+    assert "plots/size.png" not in report_files([result(metrics={})])
+
+
+def test_results_from_the_store_make_the_same_tables(tmp_path: Path) -> None:
+    run = result(metrics={"p": estimate(math.inf, 2.0, math.inf)}, path=tmp_path)
+    write_result(run, tmp_path)
+    assert report_files(load_results(tmp_path)) == report_files([run])
 
 
 def test_no_results_is_an_error(tmp_path: Path) -> None:

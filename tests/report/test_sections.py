@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from building import estimate, paper, result
-
 from gpt2eval.report.sections import checkpoint_labels, data_mark, distinguish, file_stems, group
+from tests.report.building import estimate, paper, result
 
 
 def test_different_data_are_different_sections() -> None:
     whole = result("a", "lambada@lm-eval", selected=5153, available=5153)
-    part = result("b", "lambada@lm-eval", subset="seed 0", selected=100, available=5153)
+    part = result("b", "lambada@lm-eval", subset="random 100, seed 0", selected=100, available=5153)
     titles = [section.title for section in group([whole, part])]
     assert titles == [
         "lambada@lm-eval (all 5,153)",
-        "lambada@lm-eval (subset: 100 of 5153, seed 0)",
+        "lambada@lm-eval (subset: random 100 of 5153, seed 0)",
     ]
 
 
@@ -47,9 +46,19 @@ def test_file_names_differ_beyond_case() -> None:
 
 
 def test_marks_of_the_data() -> None:
-    sample = result(source="bundled", subset="seed 0", selected=10, available=40)
+    sample = result(source="bundled", subset="random 10, seed 0", selected=10, available=40)
     assert data_mark(result()) == ""
-    assert data_mark(sample) == "sample data, not a benchmark score; subset: 10 of 40, seed 0"
+    assert (
+        data_mark(sample) == "sample data, not a benchmark score; subset: random 10 of 40, seed 0"
+    )
+
+
+def test_a_subset_names_its_size_once() -> None:
+    def mark(subset: str) -> str:
+        return data_mark(result(subset=subset, selected=100, available=5153))
+
+    assert mark("first 100") == "subset: first 100 of 5153"
+    assert mark("hand-picked") == "subset: 100 of 5153, hand-picked"
 
 
 def test_published_values_are_not_for_sample_data() -> None:

@@ -7,7 +7,6 @@ import io
 import math
 
 import pandas as pd
-from building import PAPER, estimate, paper, result
 
 from gpt2eval.report import to_frame
 from gpt2eval.report.sections import group
@@ -21,6 +20,7 @@ from gpt2eval.report.tables import (
     summary_markdown,
 )
 from gpt2eval.types import Result
+from tests.report.building import PAPER, estimate, paper, result
 
 
 def accuracy(value: float, low: float | None = None, high: float | None = None) -> object:
@@ -32,7 +32,7 @@ GOLDEN_SUMMARY = """\
 | --- | --- | --- | ---: | ---: |
 | wikitext2@lm-eval | word_perplexity ↓ | all 62 | 37.37 [36.50, 38.26] | **26.75** |
 | wikitext2@lm-eval | bits_per_byte ↓ | all 62 | 0.9769 [0.9712, 0.9826] | - |
-| lambada@lm-eval | acc ↑ | subset: 100 of 5153, seed 0 | **32.56 %** [31.28, 33.85] | 30.00 % |
+| lambada@lm-eval | acc ↑ | subset: first 100 of 5153 | **32.56 %** [31.28, 33.85] | 30.00 % |
 
 ↑ higher is better, ↓ lower is better; [low, high] is the 95 % interval; bold is the best \
 checkpoint as printed, whether or not the difference is significant."""
@@ -53,7 +53,7 @@ GOLDEN_SECTION = """\
 
 
 def summary_results() -> list[Result]:
-    subset = {"subset": "seed 0", "selected": 100, "available": 5153}
+    subset = {"subset": "first 100", "selected": 100, "available": 5153}
     wikitext = {
         "word_perplexity": estimate(37.3698, 36.5, 38.26),
         "bits_per_byte": estimate(0.9769, 0.9712, 0.9826, "bits"),
@@ -153,7 +153,7 @@ def test_frame_round_trips_through_csv() -> None:
 
 
 def test_banner_names_sample_data_and_subsets() -> None:
-    sample = result(source="bundled", subset="seed 0", selected=10, available=40)
+    sample = result(source="bundled", subset="random 10, seed 0", selected=10, available=40)
     shown = banner([sample, result()])
-    assert shown == "> **sample data, not a benchmark score**; subset: 10 of 40, seed 0"
+    assert shown == "> **sample data, not a benchmark score**; subset: random 10 of 40, seed 0"
     assert banner([result()]) == ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import pytest
-from building import estimate
 
 from gpt2eval.report.text import (
     code_block,
@@ -18,6 +17,7 @@ from gpt2eval.report.text import (
     markdown,
     shorten,
 )
+from tests.report.building import estimate
 
 
 @pytest.mark.parametrize(

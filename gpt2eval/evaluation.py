@@ -1,4 +1,7 @@
-"""Checkpoint x task -> Result: the one place where all of it meets."""
+"""Checkpoint x task -> Result: the one place where all of it meets.
+
+The module is not called `run`, because a submodule of that name would replace `gpt2eval.run`.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +10,27 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol as Interface
+from typing import TYPE_CHECKING, Any
+from typing import Protocol as Interface
 
 import numpy as np
 
 from gpt2eval import __version__
 from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoints
 from gpt2eval.data import Loaded, load
+from gpt2eval.digests import digest_items
 from gpt2eval.errors import DataError
 from gpt2eval.options import RunOptions
 from gpt2eval.results import (
     FORMAT,
     RESULT,
     RecordWriter,
-    digests,
     encode_response,
     prepare_output,
     read_result,
@@ -99,9 +102,9 @@ class Open:
 
 
 def run(
+    *,
     models: str | Path | Sequence[str | Path] = (),
     tasks: str = "core",
-    *,
     progress: Progress | None = None,
     **options: Any,
 ) -> list[Result]:
@@ -218,7 +221,7 @@ def _identity(checkpoint: Checkpoint, work: Work, options: RunOptions) -> dict[s
         "format": FORMAT,
         "weights": checkpoint.sha256,
         "tokenizer": checkpoint.tokenizer_sha256,
-        "config": digests([sorted(checkpoint.config.items(), key=str)]),
+        "config": digest_items([sorted(checkpoint.config.items(), key=str)]),
         "dtype": options.dtype,
         "task": work.name,
         "version": work.task.version,
@@ -226,15 +229,13 @@ def _identity(checkpoint: Checkpoint, work: Work, options: RunOptions) -> dict[s
         "data": work.provenance["sha256"],
         "source": work.provenance["source"],
         "subset": work.provenance["subset"],
-        "requests": digests(work.requests),
-        "references": digests(sample.references for sample in work.samples),
+        "requests": digest_items(work.requests),
+        "references": digest_items(sample.references for sample in work.samples),
         "seed": options.seed,
     }
 
 
-def _score(
-    model: Model, runs: Sequence[Open], options: RunOptions, progress: Progress
-) -> None:
+def _score(model: Model, runs: Sequence[Open], options: RunOptions, progress: Progress) -> None:
     """Answer what the runs ask, each distinct request once, and write records as they complete."""
     from gpt2eval.runner import answer
 
@@ -303,7 +304,9 @@ def _record(protocol: Protocol, sample: Sample, responses: Sequence[Response]) -
 def _result(model: Model, item: Open, options: RunOptions, started: str) -> Result:
     work, checkpoint = item.work, model.checkpoint
     records = [item.records[sample.id] for sample in work.samples]
-    rows = {m.name: [record.statistics[m.name] for record in records] for m in work.protocol.metrics}
+    rows = {
+        m.name: [record.statistics[m.name] for record in records] for m in work.protocol.metrics
+    }
     return Result(
         checkpoint={
             "name": checkpoint.name,
@@ -340,9 +343,7 @@ def _task_section(work: Work) -> dict[str, Any]:
     }
 
 
-def _run_section(
-    model: Model, item: Open, options: RunOptions, started: str
-) -> dict[str, Any]:
+def _run_section(model: Model, item: Open, options: RunOptions, started: str) -> dict[str, Any]:
     return {
         "device": str(model.device),
         "dtype": options.dtype,

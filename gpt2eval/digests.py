@@ -1,0 +1,31 @@
+"""sha256 of files and of plain data: what results are known by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def digest_files(paths: Sequence[Path]) -> str:
+    """sha256 of one file, or of the `digest  name` lines of several, sorted by name."""
+    digests = sorted((path.name, _sha256(path)) for path in paths)
+    if len(digests) == 1:
+        return digests[0][1]
+    lines = "".join(f"{digest}  {name}\n" for name, digest in digests)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_items(items: Iterable[Any]) -> str:
+    """sha256 over the repr of plain data, item by item."""
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(repr(item).encode())
+        digest.update(b"\n")
+    return digest.hexdigest()
