@@ -128,7 +128,7 @@ def metrics_markdown(section: Section) -> str:
                 markdown(shown.unit),
                 markdown(_distinct(each.denominator for each in estimates)),
                 markdown(
-                    _distinct(f"{format_level(each.level)}, {each.method}" for each in estimates)
+                    _distinct(each.method for each in estimates)
                 ),
                 markdown(_distinct(each.signature for each in estimates)) or NOTHING,
             ]
