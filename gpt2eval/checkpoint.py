@@ -77,11 +77,23 @@ def open_checkpoint(source: str | Path, *, offline: bool = False) -> Checkpoint:
 
     Raises CheckpointError for anything that is not a complete GPT-2 checkpoint.
     """
+    try:
+        return _open(source, offline)
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint {str(source)!r}: {error.filename or ''} cannot be read ({error.strerror});"
+            " check that it is there and its permissions"
+        ) from error
+
+
+def _open(source: str | Path, offline: bool) -> Checkpoint:
     directory, revision = _locate(str(source), offline)
     config = _read_config(directory)
     weights, kind = _find_weights(directory)
     if kind == "safetensors":
         _check_shapes(directory, config, weights)
+    else:
+        _check_bytes(directory, config, weights)
     return Checkpoint(
         name=safe_name(str(source) if revision else directory.resolve().name),
         path=directory,
@@ -119,10 +131,27 @@ def safe_name(text: str, limit: int = 80) -> str:
     """A text as a directory name: ASCII letters, digits, `.`, `_`, `-`; never `.` or `..`."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
     if len(name) > limit:
-        name = f"{name[: limit - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        name = f"{name[: limit - 9]}-{hashlib.sha256(os.fsencode(text)).hexdigest()[:8]}"
     return name or "checkpoint"
 
 
+<<<<<<< HEAD
+=======
+def digest_files(paths: Sequence[Path]) -> str:
+    """sha256 of one file, or of the `digest  name` lines of several, sorted by name."""
+    digests = sorted((path.name, _sha256(path)) for path in paths)
+    if len(digests) == 1:
+        return digests[0][1]
+    lines = "".join(f"{digest}  {name}\n" for name, digest in digests)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+>>>>>>> tests-engine
 def _locate(source: str, offline: bool) -> tuple[Path, str]:
     """The directory of a checkpoint, and its hub revision if it came from there."""
     path = Path(source).expanduser()
@@ -198,6 +227,9 @@ def _read_config(directory: Path) -> Mapping[str, Any]:
         value = config.get(key, 1)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 10_000_000:
             raise CheckpointError(f"{path} says {key} = {value!r}; expected a positive integer")
+    inner = config.get("n_inner")
+    if inner is not None and (type(inner) is not int or not 0 < inner < 10_000_000):
+        raise CheckpointError(f"{path} says n_inner = {inner!r}; expected a positive integer")
     heads, width = config.get("n_head", 12), config.get("n_embd", 768)
     if width % heads:
         raise CheckpointError(
@@ -276,6 +308,19 @@ def _check_shapes(directory: Path, config: Mapping[str, Any], weights: Iterable[
             )
 
 
+def _check_bytes(directory: Path, config: Mapping[str, Any], weights: Iterable[Path]) -> None:
+    """Refuse a config that asks for far more than a pickle holds, before memory is set aside."""
+    vocab, positions, width, layers, _ = (config.get(k, v) for k, v in CONFIG_DEFAULTS.items())
+    inner = config.get("n_inner") or 4 * width
+    parameters = width * (vocab + positions + layers * (4 * width + 2 * inner))
+    size = sum(path.stat().st_size for path in weights)
+    if size < parameters:
+        raise CheckpointError(
+            f"{directory}: the weights have {size} bytes; config.json promises {parameters}"
+            " parameters. The file is truncated, or the config belongs to another checkpoint"
+        )
+
+
 def expected_shapes(config: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
     """(tensor name without `transformer.`, shape) of a GPT-2 with this config, one by one.
 
@@ -323,7 +368,7 @@ def read_safetensors_header(path: Path) -> dict[str, list[int]]:
         tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
         end = 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
         shapes = {name: [int(n) for n in entry["shape"]] for name, entry in tensors.items()}
-    except (AttributeError, KeyError, TypeError, IndexError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{path} has a damaged safetensors header: {error!r}") from error
     if end != size:
         raise CheckpointError(

@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -194,7 +195,7 @@ def read_text(path: Path) -> str:
             f"{path}, line {line}: byte {error.object[error.start]:#04x} is not UTF-8; convert the"
             " file, for example with: iconv -t utf-8"
         ) from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
@@ -226,13 +227,15 @@ def read_jsonl(paths: Sequence[Path], *columns: str) -> Iterator[Row]:
 def read_csv(paths: Sequence[Path], *columns: str) -> Iterator[Row]:
     """One row a CSV record; the header must name these columns."""
     for path in paths:
-        reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
         csv.field_size_limit(10_000_000)
         try:
             for row in reader:
                 yield _checked(row, columns, f"{path}, line {reader.line_num}")
         except csv.Error as error:
-            raise DataError(f"{path}, line {reader.line_num}: not valid CSV ({error})") from error
+            # The outer reader counts a line only once it is a row.
+            line = reader.reader.line_num
+            raise DataError(f"{path}, line {line}: not valid CSV ({error})") from error
 
 
 def _checked(row: Mapping[str, Any], columns: Sequence[str], place: str) -> Row:
@@ -242,6 +245,13 @@ def _checked(row: Mapping[str, Any], columns: Sequence[str], place: str) -> Row:
             raise DataError(
                 f"{place}: column {column!r} is missing or not a string; found columns: {found}"
             )
+        try:
+            row[column].encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{place}: column {column!r} holds half a surrogate pair, which is no character"
+                f" ({error.reason})"
+            ) from error
     return row
 
 
@@ -255,6 +265,7 @@ def read_parallel(paths: Sequence[Path], languages: tuple[str, str]) -> Iterator
 
 _SGML_DOC = re.compile(r"<doc\b[^>]*\bdocid=\"([^\"]*)\"", re.IGNORECASE)
 _SGML_SEG = re.compile(r"<seg\b[^>]*\bid=\"?([^\">]*)\"?[^>]*>(.*?)</seg>", re.IGNORECASE)
+_SGML_OPEN = re.compile(r"<seg\b", re.IGNORECASE)
 _ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'"}
 
 
@@ -280,10 +291,16 @@ def _segments(path: Path) -> dict[tuple[str, str], str]:
     """(document, segment) -> text, in file order, white space folded as sacrebleu does."""
     segments: dict[tuple[str, str], str] = {}
     document = ""
-    for line in read_text(path).split("\n"):
+    for place, line in enumerate(read_text(path).split("\n"), 1):
         if match := _SGML_DOC.search(line):
             document = match[1]
-        for number, text in _SGML_SEG.findall(line):
+        found = _SGML_SEG.findall(line)
+        if len(found) != len(_SGML_OPEN.findall(line)):
+            raise DataError(
+                f"{path}, line {place}: a segment without an id or without an end on its line;"
+                ' expected <seg id="1">text</seg>'
+            )
+        for number, text in found:
             if (document, number) in segments:
                 raise DataError(f"{path}: document {document!r} has two segments {number!r}")
             segments[document, number] = _unescape(re.sub(r"\s+", " ", text.strip()))

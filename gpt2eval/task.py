@@ -162,8 +162,10 @@ def _collect(names: Mapping[str, Any], origin: str, found: dict[str, tuple[Task,
         if not isinstance(task, Task):
             continue
         known = found.setdefault(task.name, (task, origin))
+        if known[0] is task:
+            continue
         # A clone of the repository holds the very files that are installed.
-        if known[1] != origin and Path(known[1]).read_bytes() != Path(origin).read_bytes():
+        if known[1] == origin or Path(known[1]).read_bytes() != Path(origin).read_bytes():
             raise TaskError(
                 f"task {task.name!r} is defined in {known[1]} and in {origin}; rename one of them"
             )

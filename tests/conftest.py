@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run, and no verdict from how busy the machine is.
+settings.register_profile("house", deadline=None, derandomize=True, database=None)
+settings.load_profile("house")
 
 # Before any Hugging Face library is imported: no test may ask the network.
 for name in (
@@ -29,3 +35,20 @@ def shared_data() -> Path:
     if not (shared / "data").is_dir():
         pytest.skip(f"authentic benchmark files are not in {shared / 'data'}")
     return shared / "data"
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random GPT-2 of two layers and 64 positions; copy it before changing a file."""
+    from tests.checkpoints import make_checkpoint
+
+    return make_checkpoint(tmp_path_factory.mktemp("tiny") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_checkpoint: Path) -> Any:
+    """`tiny_checkpoint`, loaded on the CPU."""
+    from gpt2eval.checkpoint import open_checkpoint
+    from gpt2eval.model import load_model
+
+    return load_model(open_checkpoint(tiny_checkpoint), "cpu")

@@ -147,7 +147,13 @@ def _load_weights(checkpoint: Checkpoint) -> tuple[Any, dict[str, Tensor]]:
     """GPT2Config and float32 tensors, by transformers' own loader: safetensors or weights_only."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    config = GPT2Config.from_dict(dict(checkpoint.config))
+    try:
+        config = GPT2Config.from_dict(dict(checkpoint.config))
+    except Exception as error:  # transformers and huggingface_hub have classes of their own
+        raise CheckpointError(
+            f"{checkpoint.path / 'config.json'} is not the config of a GPT-2:"
+            f" {' '.join(str(error).split())}"
+        ) from error
     try:
         with _silence("transformers"):
             loaded: Any = GPT2LMHeadModel.from_pretrained(

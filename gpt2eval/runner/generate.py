@@ -69,6 +69,7 @@ def generate(
         begin = time.perf_counter()
         for job in batch:  # a batch that ran out of memory is begun again
             job.tokens, job.log_probs, job.text, job.stopped = [], [], "", None
+            job.random = _random(job.request, seed)
         _run_batch(model, batch)
         return time.perf_counter() - begin
 

@@ -137,12 +137,11 @@ def _plan_scores(
         given = cut or (len(whole) > 1 and whole[0] == model.prefix_id)
         tokens = whole if given else [model.prefix_id, *whole]
         cut = max(cut, 1)
-        key = ("score", tuple(tokens), cut)
+        key = ("score", tuple(tokens), cut, request.exclude)
         if key not in streams:
             windows = list(continuation(cut, len(tokens) - cut, model.n_ctx))
             streams[key] = Stream(tokens, windows, request.exclude)
         stream = streams[key]
-        stream.excluded = stream.excluded or request.exclude
         stream.slices.append(Slice(number, cut, len(tokens), truncated=stream.windows[0].begin))
 
 
@@ -160,10 +159,12 @@ def _plan_rolling(
         if request.text not in encoded:
             encoded[request.text] = model.encode_with_starts(request.text)
         tokens, starts = encoded[request.text]
-        key = ("rolling", request.text, request.windows, request.stride)
+        stride = min(request.stride or model.n_ctx, model.n_ctx)
+        key = ("rolling", request.text, request.windows, stride)
         prefix = [] if request.windows == "hf-docs" else [model.prefix_id]
         if key not in streams:
-            streams[key] = Stream([*prefix, *tokens], list(_windows(model, request, len(tokens))))
+            windows = _windows(model, request.windows, stride, len(tokens))
+            streams[key] = Stream([*prefix, *tokens], list(windows))
         end = len(request.text) if request.end is None else request.end
         begin_token, end_token = np.searchsorted(starts, [request.start, end])
         if end == len(request.text):
@@ -173,11 +174,10 @@ def _plan_rolling(
         )
 
 
-def _windows(model: Model, request: Rolling, tokens: int) -> Iterator[Window]:
-    if request.windows == "disjoint":
+def _windows(model: Model, kind: str, stride: int, tokens: int) -> Iterator[Window]:
+    if kind == "disjoint":
         return disjoint(tokens, model.n_ctx)
-    stride = min(request.stride or model.n_ctx, model.n_ctx)
-    if request.windows == "hf-docs":
+    if kind == "hf-docs":
         return hf_docs(tokens, model.n_ctx, stride)
     return sliding(tokens, model.n_ctx, stride)
 
@@ -252,7 +252,7 @@ def _run_head(
         stream.log_probs[to] = log_probs[part].numpy()
         stream.greedy[to] = greedy[part].numpy()
         stream.greedy_excluding[to] = greedy[part].numpy()
-        if window.first == stream.slices[0].begin:
+        if words and window.first == stream.slices[0].begin:  # the continuation's first token
             stream.greedy_excluding[window.first] = bool(greedy_excluding[done])
         stream.context[to] = np.arange(window.first, window.end + 1) - window.begin
         stream.weights[to] = window.weight

@@ -1,0 +1,344 @@
+"""Readers give back what was written, and say where a file is wrong."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpt2eval import data
+from gpt2eval.data import Dataset, Hub
+from gpt2eval.errors import DataError
+
+# Everything that some notion of "line" breaks at, although a benchmark file does not.
+ODD = "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\ufeff\u00a0\x00&<>\"'\\,; \t"
+TEXT = st.text(st.characters(codec="utf-8") | st.sampled_from(ODD), max_size=20)
+LINE = TEXT.map(lambda text: text.replace("\n", "").rstrip("\r"))
+ROWS = st.lists(st.fixed_dictionaries({"a": TEXT, "b": TEXT}), max_size=6)
+SEGMENT = TEXT.map(lambda text: text.replace("\n", " "))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One directory for all examples of a property."""
+    return tmp_path_factory.mktemp("data")
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+# ---- what is written is read --------------------------------------------------------------------
+
+
+@given(TEXT)
+def test_text(folder: Path, text: str) -> None:
+    assert data.read_text(write(folder / "text.txt", text)) == text
+    assert data.read_text(write(folder / "text.gz", gzip.compress(text.encode()))) == text
+
+
+@given(st.lists(LINE, min_size=1), st.sampled_from(["\n", "\r\n"]), st.booleans())
+def test_lines(folder: Path, lines: list[str], end: str, closed: bool) -> None:
+    lines[-1] += "" if closed else "x"  # an open last line that is empty is none
+    path = write(folder / "lines.txt", end.join(lines) + (end if closed else ""))
+    assert [row["text"] for row in data.read_lines([path])] == lines
+
+
+@given(ROWS, st.booleans())
+def test_jsonl(folder: Path, rows: list[dict[str, str]], ascii_only: bool) -> None:
+    lines = "".join(json.dumps(row, ensure_ascii=ascii_only) + "\n" for row in rows)
+    path = write(folder / "rows.jsonl", lines)
+    assert list(data.read_jsonl([path], "a", "b")) == rows
+    assert list(data.read_jsonl([path, path], "a")) == rows * 2
+
+
+@given(ROWS, st.sampled_from(["\n", "\r\n"]), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+def test_csv(folder: Path, rows: list[dict[str, str]], end: str, quoting: int) -> None:
+    if any("\r" in value for row in rows for value in row.values()):
+        quoting = csv.QUOTE_ALL  # Python's writer leaves a lone "\r" bare before 3.13
+    with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["a", "b"], lineterminator=end, quoting=quoting)  # type: ignore[arg-type]
+        writer.writeheader()
+        writer.writerows(rows)
+    assert list(data.read_csv([folder / "rows.csv"], "a", "b")) == rows
+
+
+@given(st.lists(st.tuples(LINE, LINE), min_size=1))
+def test_parallel(folder: Path, pairs: list[tuple[str, str]]) -> None:
+    paths = [folder / "p.en.gz", folder / "p.fr.gz"]
+    for place, path in enumerate(paths):
+        path.write_bytes(gzip.compress("".join(f"{pair[place]}\n" for pair in pairs).encode()))
+    rows = list(data.read_parallel(paths, ("en", "fr")))
+    assert [(row["en"], row["fr"]) for row in rows] == pairs
+    assert [row["id"] for row in rows] == [str(n) for n in range(1, len(pairs) + 1)]
+
+
+def sgml(documents: dict[str, list[str]], escape: Callable[[str], str]) -> str:
+    lines = ['<refset setid="test" srclang="any" trglang="en">']
+    for name, segments in documents.items():
+        lines.append(f'<DOC sysid="ref" docid="{name}" genre="news">\n<hl>')
+        lines += [f'<seg id="{n}"> {escape(text)} </seg>' for n, text in enumerate(segments, 1)]
+        lines.append("</hl>\n</DOC>")
+    return "\n".join([*lines, "</refset>", ""])
+
+
+def escaped(text: str) -> str:
+    for character, entity in (("&", "amp"), ("<", "lt"), (">", "gt"), ('"', "quot"), ("'", "apos")):
+        text = text.replace(character, f"&{entity};")
+    return text
+
+
+@given(st.dictionaries(st.from_regex("[a-z]{1,5}", fullmatch=True), st.lists(SEGMENT), min_size=1))
+def test_sgml(folder: Path, documents: dict[str, list[str]]) -> None:
+    path = write(folder / "s.sgm", sgml(documents, escaped))
+    rows = list(data.read_sgml([path, path], ("en", "fr")))
+    folded = [" ".join(text.split()) for segments in documents.values() for text in segments]
+    assert [row["en"] for row in rows] == [row["fr"] for row in rows] == folded
+    assert [row["id"] for row in rows] == [
+        f"{name}/{n}" for name, segments in documents.items() for n in range(1, len(segments) + 1)
+    ]
+    assert {row["document"] for row in rows} == {name for name, segs in documents.items() if segs}
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("Hale & Sons", "Hale & Sons"),  # bare, as in newstest2014
+        ("AT&T &amp; co", "AT&T & co"),
+        ("&amp;lt;", "&lt;"),  # unescaped once
+        ("a\u00a0: b\t c", "a : b c"),
+        ("&eacute;", "&eacute;"),
+        ("", ""),
+    ],
+)
+def test_sgml_entities(tmp_path: Path, written: str, read: str) -> None:
+    path = write(tmp_path / "s.sgm", f'<doc docid="d">\n<seg id="1">{written}</seg>\n</doc>\n')
+    (row,) = data.read_sgml([path, path], ("en", "fr"))
+    assert row["en"] == read
+
+
+# ---- what is wrong with a file ------------------------------------------------------------------
+
+JSONL_ERRORS = [
+    ('{"a": "x"}\n{"a": \n', r"rows\.jsonl, line 2: not valid JSON"),
+    ('{"a": "x"}\n\n["a"]\n', r"rows\.jsonl, line 3: a JSON list; expected an object"),
+    ('{"a": "x"}\n{"b": "x"}\n', r"line 2: column 'a' is missing.*found columns: b"),
+    ('{"a": 3}\n', r"line 1: column 'a' is missing or not a string"),
+    ("{}\n", r"line 1: column 'a' is missing.*found columns: none"),
+    ("[" * 100_000 + "\n", r"line 1: not valid JSON"),
+    ('{"a": "\\ud83d"}\n', r"line 1: column 'a' holds half a surrogate pair"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), JSONL_ERRORS)
+def test_bad_jsonl(tmp_path: Path, content: str, message: str) -> None:
+    path = write(tmp_path / "rows.jsonl", content)
+    with pytest.raises(DataError, match=message):
+        list(data.read_jsonl([path], "a"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b\n1,2\n3\n", r"rows\.csv, line 3: column 'b' is missing.*found columns: a, b"),
+        ("x,y\n1,2\n", r"line 2: column 'a' is missing.*found columns: x, y"),
+        ('a,b\n1,"2\n3,4\n', r"rows\.csv, line \d: not valid CSV \(unexpected end of data"),
+        ('a,b\n1,"2"3\n', r"rows\.csv, line 2: not valid CSV"),
+    ],
+)
+def test_bad_csv(tmp_path: Path, content: str, message: str) -> None:
+    path = write(tmp_path / "rows.csv", content)
+    with pytest.raises(DataError, match=message):
+        list(data.read_csv([path], "a", "b"))
+
+
+def test_csv_field_of_a_million_letters(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.csv", f"a\n{'x' * 1_000_000}\n")
+    assert [len(row["a"]) for row in data.read_csv([path], "a")] == [1_000_000]
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x.gz"])
+def test_not_utf8(tmp_path: Path, name: str) -> None:
+    content = "un\ndeux\ntrois\u00e9\n".encode("latin-1")
+    path = write(tmp_path / name, gzip.compress(content) if name == "x.gz" else content)
+    with pytest.raises(DataError, match=rf"{name}, line 3: byte 0xe9 is not UTF-8; .*iconv"):
+        data.read_text(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"plain text",
+        lambda content: content[:-9],
+        lambda content: content[:20],
+        lambda content: content[:15] + bytes([content[15] ^ 0xFF]) + content[16:],
+        lambda content: content[:-6] + b"\0\0" + content[-4:],
+        lambda content: b"\x1f\x8b\x08\x00" + b"\xff" * 40,
+    ],
+)
+def test_bad_gzip(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    path = write(tmp_path / "x.gz", damage(gzip.compress(bytes(range(65, 91)) * 20)))
+    with pytest.raises(DataError, match=r"x\.gz(, line 1: | cannot be read: )"):
+        data.read_text(path)
+
+
+@given(drawn=st.data())
+def test_any_damage_to_gzip(folder: Path, drawn: st.DataObject) -> None:
+    """The text or a DataError, never anything else."""
+    content = bytearray(gzip.compress(b"The keeper counted the ships.\n" * 5))
+    for _ in range(3):
+        content[drawn.draw(st.integers(0, len(content) - 1))] = drawn.draw(st.integers(0, 255))
+    try:
+        assert isinstance(data.read_text(write(folder / "damaged.gz", bytes(content))), str)
+    except DataError:
+        return
+
+
+def test_gzip_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "MAX_UNPACKED", 1000)
+    path = write(tmp_path / "x.gz", gzip.compress(b"0" * 1001))
+    with pytest.raises(DataError, match=r"unpacks to more than 1000 bytes"):
+        data.read_text(path)
+    assert len(data.read_text(write(path, gzip.compress(b"0" * 1000)))) == 1000
+
+
+def test_lengths_that_differ(tmp_path: Path) -> None:
+    paths = [write(tmp_path / "a.en", "1\n2\n3\n"), write(tmp_path / "a.fr", "1\n2\n")]
+    with pytest.raises(DataError, match=r"a\.en has 3 lines, .*a\.fr has 2; expected as many"):
+        list(data.read_parallel(paths, ("en", "fr")))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({"d": ["a", "b"]}, {"d": ["a"]}, r"has 2 segments, .* has 1"),
+        ({"d": ["a"]}, {"e": ["a"]}, r"not aligned: .*\('d', '1'\) against \('e', '1'\)"),
+    ],
+)
+def test_sgml_that_does_not_align(
+    tmp_path: Path, first: dict[str, list[str]], second: dict[str, list[str]], message: str
+) -> None:
+    paths = [
+        write(tmp_path / "a.sgm", sgml(first, escaped)),
+        write(tmp_path / "b.sgm", sgml(second, escaped)),
+    ]
+    with pytest.raises(DataError, match=message):
+        list(data.read_sgml(paths, ("en", "fr")))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            '<doc docid="d">\n<seg id="1">a</seg>\n<seg id="1">b</seg>\n',
+            r"document 'd' has two segments '1'",
+        ),
+        # Dropped on both sides, it would go unnoticed.
+        ('<doc docid="d">\n<seg id="1">a\nb</seg>\n', r"s\.sgm, line 2: a segment without"),
+        ('<doc docid="d">\n<seg>a</seg>\n', r"s\.sgm, line 2: a segment without an id"),
+    ],
+)
+def test_bad_sgml(tmp_path: Path, content: str, message: str) -> None:
+    path = write(tmp_path / "s.sgm", content)
+    with pytest.raises(DataError, match=message):
+        list(data.read_sgml([path, path], ("en", "fr")))
+
+
+# ---- load ---------------------------------------------------------------------------------------
+
+CONTENT = "one\ntwo\n"
+DIGEST = hashlib.sha256(CONTENT.encode()).hexdigest()
+
+
+def dataset(*files: tuple[str, ...], **more: Any) -> Dataset:
+    return Dataset(files=files or (("set/a.txt",),), read=data.read_lines, **more)
+
+
+def test_rows_and_provenance(tmp_path: Path) -> None:
+    write(tmp_path / "set/a.txt", CONTENT)
+    loaded = data.load(dataset(), tmp_path)
+    assert loaded.rows == ({"text": "one"}, {"text": "two"})
+    assert loaded.provenance == {
+        "source": "directory",
+        "files": {"set/a.txt": DIGEST},
+        "sha256": DIGEST,
+        "verdict": "no digest on record",
+    }
+
+
+@pytest.mark.parametrize(
+    ("known", "verdict"),
+    [
+        ({DIGEST: "the official file"}, "the official file"),
+        ({"0" * 64: "the official file"}, "unknown file: its sha256 is not on record"),
+    ],
+)
+def test_verdict(tmp_path: Path, known: dict[str, str], verdict: str) -> None:
+    write(tmp_path / "set/a.txt", CONTENT)
+    assert data.load(dataset(known=known), tmp_path).provenance["verdict"] == verdict
+
+
+def test_verdict_needs_every_file(tmp_path: Path) -> None:
+    write(tmp_path / "a", CONTENT)
+    write(tmp_path / "b", "other\n")
+    known = {DIGEST: "the official file"}
+    loaded = data.load(dataset(("a", "b"), known=known), tmp_path)
+    assert loaded.provenance["verdict"].startswith("unknown file")
+    assert loaded.provenance["sha256"] not in loaded.provenance["files"].values()
+
+
+def test_bundled_data_are_no_benchmark() -> None:
+    """Even a bundled file whose digest is known."""
+    files = (("lambada/lambada_test.jsonl",),)
+    path = data.bundled_directory() / files[0][0]
+    known = {hashlib.sha256(path.read_bytes()).hexdigest(): "official"}
+    loaded = data.load(dataset(*files, known=known), "bundled")
+    assert loaded.provenance["verdict"] == "sample data, not a benchmark score"
+    assert loaded.provenance["source"] == "bundled"
+
+
+def test_best_alternative_first(tmp_path: Path) -> None:
+    table = dataset(("a", "b"), ("c",))
+    write(tmp_path / "a", "a\n")
+    write(tmp_path / "c", "c\n")
+    assert list(data.load(table, tmp_path).provenance["files"]) == ["c"]
+    write(tmp_path / "b", "b\n")
+    assert list(data.load(table, tmp_path).provenance["files"]) == ["a", "b"]
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "a", "a\n")
+    with pytest.raises(DataError, match=r"lacks b \(or c \+ d\); put the file there"):
+        data.load(dataset(("a", "b"), ("c", "d")), tmp_path)
+
+
+def test_missing_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere' does not exist; expected .*set/a\.txt"):
+        data.load(dataset(), tmp_path / "nowhere")
+
+
+def test_empty_file(tmp_path: Path) -> None:
+    write(tmp_path / "set/a.txt", "")
+    with pytest.raises(DataError, match=r"a\.txt holds no rows; expected at least one"):
+        data.load(dataset(), tmp_path)
+
+
+def test_no_hub() -> None:
+    with pytest.raises(DataError, match=r"set/a\.txt is not on the hub.*--data"):
+        data.load(dataset(), "hub")
+
+
+def test_hub_without_network() -> None:
+    with pytest.raises(DataError, match=r"no-such/set.*\n.*hf download.*\n.*--data DIR") as caught:
+        data.load(dataset(hub=Hub("no-such/set", "plain")), "hub", offline=True)
+    assert "no-such/set (plain), split test" in str(caught.value)
