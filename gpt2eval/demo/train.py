@@ -21,6 +21,7 @@ import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -38,19 +39,25 @@ IGNORED = -100  # the label that cross_entropy leaves out
 
 @dataclass(frozen=True)
 class Stage:
-    """How long and how fast one of the two trainings goes. A step is always 4,096 tokens."""
+    """One training run. Each stage begins with the weights that the one before it saved."""
 
+    checkpoint: str  # the folder, below the output, that it writes
+    rows: int  # rows of tokens in a step
+    length: int  # tokens in a row
     steps: int
-    learning_rate: float
+    horizon: int  # the step at which the learning rate would be at its lowest
+    learning_rate: float  # the highest
     warmup: int
-    short_until: int  # rows are 256 tokens before this step: faster; positions 256+ catch up later
+    skip: int = 0  # batches of the shuffled text that the stage before has used up
 
 
+# Short rows are cheaper, and most of what a small model can learn fits into them; the positions
+# from 256 on are learned afterwards.
 STAGES = {
-    "base": Stage(steps=1400, learning_rate=3e-3, warmup=80, short_until=1000),
-    "tuned": Stage(steps=900, learning_rate=1.5e-3, warmup=50, short_until=0),
+    "short": Stage("demo-base", 16, 256, 600, 1400, 3e-3, warmup=80),
+    "long": Stage("demo-base", 8, CONTEXT, 260, 260, 2e-3, warmup=15, skip=600),
+    "tuned": Stage("demo-tuned", 4, CONTEXT, 700, 700, 1.5e-3, warmup=30),
 }
-TOKENS_PER_STEP = 4096
 
 
 # --- tokens ---------------------------------------------------------------------------------------
@@ -124,17 +131,20 @@ def pack(encoded: list[tuple[list[int], list[int]]], whole: bool) -> torch.Tenso
     return torch.tensor(padded)
 
 
-def batches(encoded: list[tuple[list[int], list[int]]], whole: bool) -> Iterator[torch.Tensor]:
-    """Batches of 4,096 tokens for ever; each pass shuffles the documents and packs them anew."""
+def batches(
+    encoded: list[tuple[list[int], list[int]]], stage: Stage, whole: bool
+) -> Iterator[torch.Tensor]:
+    """Batches [rows, 2, length] for ever; each pass shuffles the documents and packs them anew."""
     shuffler = random.Random(SEED)
-    size = TOKENS_PER_STEP // CONTEXT
+    size = stage.rows * stage.length // CONTEXT
     while True:
         shuffler.shuffle(encoded)
         rows = pack(encoded, whole)
         order = list(range(len(rows)))
         shuffler.shuffle(order)
         for start in range(0, len(order) - size + 1, size):
-            yield rows[order[start : start + size]]
+            batch = rows[order[start : start + size]]
+            yield batch.unflatten(2, (-1, stage.length)).transpose(1, 2).flatten(0, 1)
 
 
 # --- training -------------------------------------------------------------------------------------
@@ -173,7 +183,7 @@ def learning_rate_at(step: int, stage: Stage) -> float:
     """Linear warm-up, then half a cosine down to a twentieth of the peak."""
     if step < stage.warmup:
         return stage.learning_rate * (step + 1) / stage.warmup
-    progress = (step - stage.warmup) / (stage.steps - stage.warmup)
+    progress = (step - stage.warmup) / (stage.horizon - stage.warmup)
     return stage.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2)
 
 
@@ -189,20 +199,16 @@ def save(model: GPT2LMHeadModel, tokenizer: GPT2TokenizerFast, folder: Path) -> 
     tokenizer.backend_tokenizer.model.save(str(folder))  # vocab.json and merges.txt
 
 
-def train(
-    model: GPT2LMHeadModel,
-    tokenizer: GPT2TokenizerFast,
-    corpus: Corpus,
-    stage: Stage,
-    documents: list[Document],
-    folder: Path,
-    whole: bool,
-) -> None:
-    """Run one stage and leave its checkpoint in ``folder``, its log beside it.
+def train(model: GPT2LMHeadModel, corpus: Corpus, name: str, output: Path) -> None:
+    """Run the stage of that name; leave its checkpoint in the output folder and its log beside it.
 
-    The checkpoint is rewritten every 200 steps, so that a run that is stopped leaves its last
+    The checkpoint is rewritten every 100 steps, so that a run that is stopped leaves its last
     state.
     """
+    stage = STAGES[name]
+    folder = output / stage.checkpoint
+    tokenizer = AutoTokenizer.from_pretrained(output / "demo-base")
+    documents = corpus.tuning() if name == "tuned" else corpus.plain()
     held_out = {
         name: pack(encode(texts, tokenizer), False)[:16] for name, texts in corpus.held_out.items()
     }
@@ -210,16 +216,13 @@ def train(
     vectors = [weight for weight in model.parameters() if weight.dim() == 1]
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=stage.learning_rate, betas=(0.9, 0.95), fused=True)
-    stream = batches(encode(documents, tokenizer), whole)
+    stream = islice(batches(encode(documents, tokenizer), stage, name == "tuned"), stage.skip, None)
     started = time.monotonic()
-    with folder.with_suffix(".jsonl").open("w", encoding="utf-8") as log:
+    with (output / f"{name}.jsonl").open("w", encoding="utf-8") as log:
         for step in range(stage.steps):
-            batch = next(stream)
-            if step < stage.short_until:
-                batch = batch.unflatten(2, (2, -1)).transpose(1, 2).flatten(0, 1)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate_at(step, stage)
-            loss = loss_of(model, batch)
+            loss = loss_of(model, next(stream))
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -237,33 +240,29 @@ def train(
                         for name, rows in held_out.items()
                     }
                 print(json.dumps(row), file=log, flush=True)
-            if done % 200 == 0 or done == stage.steps:
+            if done % 100 == 0 or done == stage.steps:
                 save(model, tokenizer, folder)
 
 
 def main() -> None:
-    """Make one of the checkpoints or both."""
+    """Run one of the stages or all."""
     parser = argparse.ArgumentParser(description="Train the bundled demo checkpoints.")
     parser.add_argument("--shared", type=Path, required=True, help="folder with the training text")
     parser.add_argument(
         "--output", type=Path, required=True, help="where demo-base and demo-tuned are written"
     )
-    parser.add_argument(
-        "--stage", choices=STAGES, help="only this stage; tuned starts from OUTPUT/demo-base"
-    )
+    parser.add_argument("--stage", choices=STAGES, help="only this stage, from what lies in OUTPUT")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # sums in one order, so that a second run gives the same weights
     corpus = Corpus(arguments.shared)
-    base, tuned = arguments.output / "demo-base", arguments.output / "demo-tuned"
-    if arguments.stage != "tuned":
-        documents = corpus.plain()
-        tokenizer = train_tokenizer(documents + corpus.translations(corpus.captions, 12), base)
-        model = new_model(tokenizer.eos_token_id)
-        train(model, tokenizer, corpus, STAGES["base"], documents, base, whole=False)
-    if arguments.stage != "base":
-        tokenizer = AutoTokenizer.from_pretrained(base)
-        model = GPT2LMHeadModel.from_pretrained(base, dtype=torch.float32)
-        train(model, tokenizer, corpus, STAGES["tuned"], corpus.tuning(), tuned, whole=True)
+    base = arguments.output / "demo-base"
+    for name in [arguments.stage] if arguments.stage else STAGES:
+        if name == "short":
+            texts = corpus.plain() + corpus.translations(corpus.captions, 12)
+            model = new_model(train_tokenizer(texts, base).eos_token_id)
+        else:
+            model = GPT2LMHeadModel.from_pretrained(base, dtype=torch.float32)
+        train(model, corpus, name, arguments.output)
 
 
 if __name__ == "__main__":
