@@ -56,7 +56,7 @@ class Stage:
 STAGES = {
     "short": Stage("demo-base", 16, 256, 600, 1400, 3e-3, warmup=80),
     "long": Stage("demo-base", 8, CONTEXT, 260, 260, 2e-3, warmup=15, skip=600),
-    "tuned": Stage("demo-tuned", 4, CONTEXT, 700, 700, 1.5e-3, warmup=30),
+    "tuned": Stage("demo-tuned", 4, CONTEXT, 1200, 1200, 1.5e-3, warmup=30),
 }
 
 
