@@ -135,23 +135,6 @@ def safe_name(text: str, limit: int = 80) -> str:
     return name or "checkpoint"
 
 
-<<<<<<< HEAD
-=======
-def digest_files(paths: Sequence[Path]) -> str:
-    """sha256 of one file, or of the `digest  name` lines of several, sorted by name."""
-    digests = sorted((path.name, _sha256(path)) for path in paths)
-    if len(digests) == 1:
-        return digests[0][1]
-    lines = "".join(f"{digest}  {name}\n" for name, digest in digests)
-    return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
->>>>>>> tests-engine
 def _locate(source: str, offline: bool) -> tuple[Path, str]:
     """The directory of a checkpoint, and its hub revision if it came from there."""
     path = Path(source).expanduser()

@@ -10,10 +10,10 @@ from typing import Any
 
 def digest_files(paths: Sequence[Path]) -> str:
     """sha256 of one file, or of the `digest  name` lines of several, sorted by name."""
-    digests = {path.name: _sha256(path) for path in paths}
+    digests = sorted((path.name, _sha256(path)) for path in paths)
     if len(digests) == 1:
-        return next(iter(digests.values()))
-    lines = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
+        return digests[0][1]
+    lines = "".join(f"{digest}  {name}\n" for name, digest in digests)
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
