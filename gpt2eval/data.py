@@ -117,7 +117,7 @@ def _find(dataset: Dataset, directory: Path) -> list[Path]:
 
 def _verdict(dataset: Dataset, digests: Mapping[str, str], *, bundled: bool) -> str:
     if bundled:
-        return "sample data, not a benchmark score"
+        return "sample texts of gpt2eval"
     known = [dataset.known.get(digest) for digest in digests.values()]
     if all(known):
         return "; ".join(dict.fromkeys(str(text) for text in known))

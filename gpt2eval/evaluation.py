@@ -10,10 +10,11 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,15 +91,47 @@ class Work:
         return f"{self.task.name}@{self.protocol.name}"
 
 
+LEDGER = (
+    "failed",
+    "contexts_truncated",
+    "empty_generations",
+    "stopped_by_length",
+    "stopped_by_stop",
+    "stopped_by_eos",
+)
+
+
 @dataclass(slots=True)
 class Open:
-    """A run under way: where it is kept, what is known, what it cost so far."""
+    """A run under way: where it is kept, what is known of its samples, what it cost so far.
+
+    statistics  sample id -> metric -> statistics; the responses are on disk and let go
+    ledger      what happened to samples besides being scored
+    resumed     samples that an earlier, interrupted process had scored
+    """
 
     work: Work
     directory: Path
-    records: dict[str, Record] = field(default_factory=dict)
+    statistics: dict[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    ledger: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEDGER, 0))
+    resumed: int = 0
     tokens: int = 0
     seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every sample has been scored."""
+        return len(self.statistics) == len(self.work.samples)
+
+    def keep(self, record: Record) -> None:
+        """Count a sample as done."""
+        self.statistics[record.id] = record.statistics
+        self.ledger["failed"] += bool(record.error)
+        for response in record.responses:
+            self.ledger["contexts_truncated"] += response["truncated"] > 0
+            if response["type"] == "generated":
+                self.ledger["empty_generations"] += not response["prediction"]
+                self.ledger[f"stopped_by_{response['stopped']}"] += 1
 
 
 def run(
@@ -237,9 +270,8 @@ def _run_checkpoint(
 
         progress.begin(f"{checkpoint.name}: loading")
         model = load_model(checkpoint, options.device, options.dtype)
-        started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        _score(model, runs, options, progress)
-        for item in runs:
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        for item in _score(model, runs, options, progress):
             write_result(_result(model, item, options, started), item.directory)
     return [read_result(directory) for directory in directories]
 
@@ -265,40 +297,46 @@ def _identity(checkpoint: Checkpoint, work: Work, options: RunOptions) -> dict[s
     }
 
 
-def _score(model: Model, runs: Sequence[Open], options: RunOptions, progress: Progress) -> None:
-    """Answer what the runs ask, each distinct request once, and write records as they complete."""
+def _score(
+    model: Model, runs: Sequence[Open], options: RunOptions, progress: Progress
+) -> Iterator[Open]:
+    """Answer what the runs ask, each distinct request once; yields each run when it is complete.
+
+    Records are written as their samples complete, so that whatever stops the process costs only the
+    batch it was at.
+    """
     from gpt2eval.runner import answer
 
     for item in runs:
-        item.records = {record.id: record for record in recover_records(item.directory)}
+        for record in recover_records(item.directory):
+            item.keep(record)
+        item.resumed = len(item.statistics)
     askers = _askers(runs)
-    numbered = list(askers)
-    pending: dict[tuple[int, int], dict[int, Response]] = {}
-    writers = [RecordWriter(item.directory) for item in runs]
+    requests = list(askers)
+    answers: dict[tuple[int, int], dict[int, Response]] = defaultdict(dict)
+    yield from (item for item in runs if item.complete)
     with ExitStack() as stack:
+        writers = [RecordWriter(item.directory) for item in runs]
         for writer in writers:
             stack.callback(writer.close)
         progress.begin(f"{model.checkpoint.name}: {', '.join(item.work.name for item in runs)}")
         for reply in answer(
-            model,
-            numbered,
-            seed=options.seed,
-            batch_size=options.batch_size,
-            on_plan=progress.plan,
+            model, requests, seed=options.seed, batch_size=options.batch_size, on_plan=progress.plan
         ):
             progress.advance(reply.tokens)
-            for number, index, position in askers[numbered[reply.number]]:
-                item, sample = runs[number], runs[number].work.samples[index]
+            for number, index, position in askers[requests[reply.number]]:
+                item = runs[number]
                 item.tokens += reply.tokens
                 item.seconds += reply.seconds
-                answers = pending.setdefault((number, index), {})
-                answers[position] = reply.response
-                if len(answers) == len(item.work.requests[index]):
-                    del pending[number, index]
-                    ordered = [answers[i] for i in range(len(answers))]
-                    record = _record(item.work.protocol, sample, ordered)
-                    item.records[sample.id] = record
+                answers[number, index][position] = reply.response
+                if len(answers[number, index]) == len(item.work.requests[index]):
+                    responses = answers.pop((number, index))
+                    record = _record(item.work, index, responses)
                     writers[number].write(record)
+                    item.keep(record)
+                    if item.complete:
+                        writers[number].close()
+                        yield item
 
 
 def _askers(runs: Sequence[Open]) -> dict[Request, list[tuple[int, int, int]]]:
@@ -306,19 +344,21 @@ def _askers(runs: Sequence[Open]) -> dict[Request, list[tuple[int, int, int]]]:
     askers: dict[Request, list[tuple[int, int, int]]] = {}
     for number, item in enumerate(runs):
         for index, sample in enumerate(item.work.samples):
-            if sample.id not in item.records:
+            if sample.id not in item.statistics:
                 for position, request in enumerate(item.work.requests[index]):
                     askers.setdefault(request, []).append((number, index, position))
     return askers
 
 
-def _record(protocol: Protocol, sample: Sample, responses: Sequence[Response]) -> Record:
-    final = [
-        replace(response, prediction=protocol.extract(response.text))
-        if isinstance(response, Generated)
-        else response
-        for response in responses
-    ]
+def _record(work: Work, index: int, responses: Mapping[int, Response]) -> Record:
+    """What is kept of a sample, from the responses to its requests by position."""
+    sample, protocol = work.samples[index], work.protocol
+    final = []
+    for position in range(len(responses)):
+        response = responses[position]
+        if isinstance(response, Generated):
+            response = replace(response, prediction=protocol.extract(response.text))
+        final.append(response)
     return Record(
         id=sample.id,
         group=sample.group,
@@ -333,10 +373,8 @@ def _record(protocol: Protocol, sample: Sample, responses: Sequence[Response]) -
 
 def _result(model: Model, item: Open, options: RunOptions, started: str) -> Result:
     work, checkpoint = item.work, model.checkpoint
-    records = [item.records[sample.id] for sample in work.samples]
-    rows = {
-        m.name: [record.statistics[m.name] for record in records] for m in work.protocol.metrics
-    }
+    known = [item.statistics[sample.id] for sample in work.samples]
+    rows = {m.name: [statistics[m.name] for statistics in known] for m in work.protocol.metrics}
     return Result(
         checkpoint={
             "name": checkpoint.name,
@@ -351,7 +389,7 @@ def _result(model: Model, item: Open, options: RunOptions, started: str) -> Resu
         data=work.provenance,
         run=_run_section(model, item, options, started),
         metrics=_estimates(work, rows, options.seed),
-        ledger=_ledger(records),
+        ledger=item.ledger,
         signature=signature(checkpoint, work, options, model.n_ctx),
         baselines=_baselines(work, options.seed),
         path=item.directory,
@@ -385,6 +423,7 @@ def _run_section(model: Model, item: Open, options: RunOptions, started: str) ->
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": started,
         "seconds": round(item.seconds, 3),
+        "resumed_samples": item.resumed,
         "tokens": item.tokens,
         "tokens_per_second": round(item.tokens / item.seconds, 1) if item.seconds else None,
         "peak_memory_bytes": _peak_memory(model),
@@ -428,29 +467,6 @@ def _baseline_rows(
         for metric in work.protocol.metrics:
             rows[metric.name].append(metric.stats(sample, [response]))
     return rows
-
-
-def _ledger(records: Iterable[Record]) -> dict[str, int]:
-    """What happened to the samples besides being scored."""
-    ledger = dict.fromkeys(
-        (
-            "failed",
-            "contexts_truncated",
-            "empty_generations",
-            "stopped_by_length",
-            "stopped_by_stop",
-            "stopped_by_eos",
-        ),
-        0,
-    )
-    for record in records:
-        ledger["failed"] += bool(record.error)
-        for response in record.responses:
-            ledger["contexts_truncated"] += response["truncated"] > 0
-            if response["type"] == "generated":
-                ledger["empty_generations"] += not response["prediction"]
-                ledger[f"stopped_by_{response['stopped']}"] += 1
-    return ledger
 
 
 def signature(checkpoint: Checkpoint, work: Work, options: RunOptions, n_ctx: int) -> str:

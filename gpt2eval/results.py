@@ -72,7 +72,9 @@ class RecordWriter:
             self.file.flush()
 
     def close(self) -> None:
-        """Make sure that the disk has it all."""
+        """Make sure that the disk has it all; closing twice is harmless."""
+        if self.file.closed:
+            return
         with _saving(self.path):
             self.file.flush()
             os.fsync(self.file.fileno())

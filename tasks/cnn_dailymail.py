@@ -28,7 +28,7 @@ CNN_DAILYMAIL = Task(
     protocols=(
         recipes.summarization(
             "tldr",
-            "GPT-2 paper: `TL;DR:`, 100 tokens by top-k 2, first three sentences",
+            "GPT-2 paper: TL;DR:, 100 tokens by top-k 2, first three sentences",
             ARTICLES,
             ("article", "highlights"),
             sentences=3,
@@ -49,7 +49,7 @@ CNN_DAILYMAIL = Task(
         ),
         recipes.summarization(
             "tldr-greedy",
-            "`TL;DR:`, 100 tokens greedily, first three sentences",
+            "TL;DR:, 100 tokens greedily, first three sentences",
             ARTICLES,
             ("article", "highlights"),
             sentences=3,

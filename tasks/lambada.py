@@ -93,7 +93,7 @@ LAMBADA = Task(
     protocols=(
         Protocol(
             name="openai",
-            summary="OpenAI's text, whole last word, as lm-eval `lambada_openai`",
+            summary="OpenAI's text, whole last word, as lm-eval's lambada_openai",
             detail=(
                 "A passage is right when every token of its last word is the arg-max, given the"
                 " tokens before. Perplexity is exp of the mean over passages of the summed"
@@ -163,7 +163,7 @@ LAMBADA = Task(
         ),
         Protocol(
             name="standard",
-            summary="official tokenised text, whole last word, as lm-eval `lambada_standard`",
+            summary="official tokenised text, whole last word, as lm-eval's lambada_standard",
             detail=(
                 "As @openai on the official file, which is lower-cased and tokenised ('' and n't"
                 " apart): harder for a model of ordinary text. 2,334 of its last words have more"

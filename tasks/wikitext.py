@@ -44,7 +44,7 @@ def read_wikitext(paths: Sequence[Path]) -> Iterator[Row]:
 
 
 def from_hub(row: Row) -> Row:
-    """A row of `Salesforce/wikitext`, where blank lines have become empty, as it was in the file."""
+    """A row of `Salesforce/wikitext`, where blank lines have become empty, as in the file."""
     return {"text": row["text"] or " \n"}
 
 
@@ -314,7 +314,7 @@ def lm_eval_protocol(dataset: Dataset) -> Protocol:
     """lm-evaluation-harness's task `wikitext`."""
     return Protocol(
         name="lm-eval",
-        summary="lm-eval `wikitext`: de-tokenised articles, disjoint windows, per original word",
+        summary="lm-eval's wikitext: de-tokenised articles, disjoint windows, per original word",
         detail=(
             "Each article is de-tokenised (not invertibly) and read from <|endoftext|> in disjoint"
             " windows. The log-likelihood of the de-tokenised text is divided by the words"

@@ -42,7 +42,7 @@ def task(direction: tuple[str, str], bleu: float) -> Task:
         protocols=(
             recipes.translation(
                 "paper",
-                "GPT-2 paper: example pairs `sentence = sentence`, greedy, first sentence",
+                "GPT-2 paper: example pairs sentence = sentence, greedy, first sentence",
                 newstest2014(direction),
                 direction,
                 data.bundled_directory() / "wmt14" / "examples.tsv",

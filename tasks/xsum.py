@@ -13,7 +13,7 @@ XSUM = Task(
     protocols=(
         recipes.summarization(
             "tldr-greedy",
-            "`TL;DR:`, 100 tokens greedily, first sentence",
+            "TL;DR:, 100 tokens greedily, first sentence",
             Dataset(
                 files=(("xsum/xsum_test.jsonl",), ("xsum/xsum_test_1000.jsonl",)),
                 read=lambda paths: data.read_jsonl(paths, "document", "summary"),

@@ -127,9 +127,7 @@ def metrics_markdown(section: Section) -> str:
                 "higher is better" if shown.higher_is_better else "lower is better",
                 markdown(shown.unit),
                 markdown(_distinct(each.denominator for each in estimates)),
-                markdown(
-                    _distinct(f"{format_level(each.level)}, {each.method}" for each in estimates)
-                ),
+                markdown(_distinct(each.method for each in estimates)),
                 markdown(_distinct(each.signature for each in estimates)) or NOTHING,
             ]
         )

@@ -252,7 +252,7 @@ def _run_head(
         stream.log_probs[to] = log_probs[part].numpy()
         stream.greedy[to] = greedy[part].numpy()
         stream.greedy_excluding[to] = greedy[part].numpy()
-        if window.first == stream.slices[0].begin:
+        if words and window.first == stream.slices[0].begin:  # the continuation's first token
             stream.greedy_excluding[window.first] = bool(greedy_excluding[done])
         stream.context[to] = np.arange(window.first, window.end + 1) - window.begin
         stream.weights[to] = window.weight
