@@ -303,7 +303,7 @@ def test_bundled_data_are_no_benchmark() -> None:
     path = data.bundled_directory() / files[0][0]
     known = {hashlib.sha256(path.read_bytes()).hexdigest(): "official"}
     loaded = data.load(dataset(*files, known=known), "bundled")
-    assert loaded.provenance["verdict"] == "sample data, not a benchmark score"
+    assert loaded.provenance["verdict"] == "sample texts of gpt2eval"
     assert loaded.provenance["source"] == "bundled"
 
 

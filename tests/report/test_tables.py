@@ -48,8 +48,8 @@ GOLDEN_SECTION = """\
 
 | metric | direction | unit | divided by | interval | signature |
 | --- | --- | --- | --- | --- | --- |
-| rouge1 | higher is better | points | 1000 articles | 95 %, bootstrap over 62 groups | stem:yes |
-| rouge2 | higher is better | points | 1000 articles | 95 %, bootstrap over 62 groups | - |"""
+| rouge1 | higher is better | points | 1000 articles | bootstrap over 62 groups | stem:yes |
+| rouge2 | higher is better | points | 1000 articles | bootstrap over 62 groups | - |"""
 
 
 def summary_results() -> list[Result]:
