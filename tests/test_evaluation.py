@@ -1,0 +1,525 @@
+"""`run`: from a checkpoint and data to results that survive being killed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpt2eval
+from gpt2eval import evaluation, model, runner, stats
+from gpt2eval.data import load
+from gpt2eval.errors import CheckpointError, DataError, Gpt2EvalError, TaskError, UsageError
+from gpt2eval.results import read_records, read_result
+from gpt2eval.stats import estimate
+from gpt2eval.task import discover, select
+from tests.checkpoints import make_checkpoint
+from tests.data import LAMBADA, write_data
+
+TASKS = "lambada@*,wikitext2@*,xsum,cnn_dailymail@tldr,multi30k_fr_en"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_checkpoint(
+        tmp_path_factory.mktemp("model") / "small", n_positions=160, n_embd=16, n_layer=1
+    )
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(autouse=True)
+def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No `./tasks` but what a test puts there."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def rough_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand resamples of each metric would be most of the time of these tests."""
+    monkeypatch.setattr(stats, "bootstrap", partial(stats.bootstrap, resamples=50))
+
+
+def record_requests(patch: pytest.MonkeyPatch) -> list[Any]:
+    """Every request that reaches the runner from now on."""
+    found: list[Any] = []
+    original = runner.answer
+
+    def answer(loaded: Any, requests: Any, **options: Any) -> Iterator[Any]:
+        found.extend(requests)
+        return original(loaded, requests, **options)
+
+    patch.setattr(runner, "answer", answer)
+    return found
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every request of the test that reaches the runner."""
+    return record_requests(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def whole(
+    checkpoint: Path, toy: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[Any], set[Any]]:
+    """TASKS in one go: the results, and the distinct requests behind them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("whole"))
+        patch.setattr(stats, "bootstrap", partial(stats.bootstrap, resamples=50))
+        asked = record_requests(patch)
+        results = gpt2eval.run(
+            models=checkpoint,
+            tasks=TASKS,
+            data=str(toy),
+            output=str(tmp_path_factory.mktemp("out")),
+            device="cpu",
+        )
+        return results, set(asked)
+
+
+@pytest.fixture
+def score(checkpoint: Path, toy: Path, tmp_path: Path) -> Callable[..., list[Any]]:
+    def score(tasks: str = "lambada@openai", **options: Any) -> list[Any]:
+        settings = {"data": str(toy), "output": str(tmp_path / "out"), "device": "cpu"}
+        return gpt2eval.run(models=checkpoint, tasks=tasks, **{**settings, **options})
+
+    return score
+
+
+def assert_same(results: list[Any], others: list[Any]) -> None:
+    """The same numbers up to float error, and all else the same."""
+    for one, other in zip(results, others, strict=True):
+        assert one.name == other.name
+        assert (one.ledger, one.baselines, one.signature) == (
+            other.ledger,
+            other.baselines,
+            other.signature,
+        )
+        assert list(one.metrics) == list(other.metrics)
+        for name, item in one.metrics.items():
+            wanted = other.metrics[name]
+            for key in ("value", "low", "high"):
+                assert getattr(item, key) == pytest.approx(getattr(wanted, key), rel=1e-4), name
+            assert replace(item, value=0, low=0, high=0) == replace(wanted, value=0, low=0, high=0)
+
+
+# ---- killed and resumed -------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """What ends a process is not an error of ours."""
+
+
+@pytest.mark.parametrize(("after", "batch_size"), [(0, None), (1, 1), (7, None), (30, 1)])
+def test_resume(
+    score: Callable[..., list[Any]],
+    asked: list[Any],
+    whole: tuple[list[Any], set[Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    after: int,
+    batch_size: int | None,
+) -> None:
+    """The numbers of a run in one go, from as many new answers as were missing."""
+    expected, everything = whole
+    with monkeypatch.context() as patch:
+        original = runner.answer
+
+        def dying(loaded: Any, requests: Any, **options: Any) -> Iterator[Any]:
+            for count, reply in enumerate(original(loaded, requests, **options)):
+                if count == after:
+                    raise Killed
+                yield reply
+
+        patch.setattr(runner, "answer", dying)
+        with pytest.raises(Killed):
+            score(TASKS, batch_size=batch_size)
+    kept = sum(path.read_bytes().count(b"\n") for path in (tmp_path / "out").rglob("records.jsonl"))
+    assert kept >= after // 3  # several protocols read one answer, some samples need several
+    asked.clear()
+    resumed = score(TASKS)
+    assert_same(resumed, expected)
+    assert set(asked) <= everything
+    # Each answer that was given belongs to samples that are not asked again.
+    assert len(asked) == len(set(asked)) == len(everything) - after
+    for result in resumed:
+        ids = [record.id for record in read_records(result.path)]
+        assert len(set(ids)) == len(ids) == result.data["selected"]
+
+
+def test_resume_after_a_torn_record(
+    score: Callable[..., list[Any]], asked: list[Any], tmp_path: Path
+) -> None:
+    (result,) = score()
+    path = result.path / "records.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:5]) + lines[5][:40])
+    (result.path / "result.json").unlink()
+    asked.clear()
+    assert_same(score(), [result])
+    assert len(asked) == len(lines) - 5
+
+
+def test_result_comes_last(score: Callable[..., list[Any]], monkeypatch: Any) -> None:
+    """A run that failed leaves records, and no result."""
+
+    def fail(*_arguments: Any) -> None:
+        raise RuntimeError("while the result is made")
+
+    monkeypatch.setattr(evaluation, "_result", fail)
+    with pytest.raises(RuntimeError, match="while the result is made"):
+        score()
+    assert len(list(Path("out").rglob("records.jsonl"))) == 1
+    assert not list(Path("out").rglob("result.json"))
+
+
+def test_complete_runs_are_read(
+    score: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the batch size; the model is not even loaded."""
+    before = score("lambada@*")
+    contents = [(result.path / "result.json").read_bytes() for result in before]
+
+    def refuse(*_arguments: Any) -> None:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(model, "load_model", refuse)
+    again = score("lambada@*", batch_size=3)
+    assert [result.path for result in again] == [result.path for result in before]
+    assert [(result.path / "result.json").read_bytes() for result in again] == contents
+    with pytest.raises(AssertionError, match="loaded"):
+        score("lambada@*,xsum")
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"dtype": "bfloat16"}, {"limit_first": 3}])
+def test_what_changes_the_numbers_is_another_run(
+    score: Callable[..., list[Any]], change: dict[str, Any]
+) -> None:
+    (one,), (other,) = score(), score(**change)
+    assert one.path != other.path
+    assert read_result(one.path) == one
+
+
+def test_other_weights_are_another_run(
+    score: Callable[..., list[Any]], checkpoint: Path, toy: Path, tmp_path: Path
+) -> None:
+    """A checkpoint that was trained on, in the same directory."""
+    make_checkpoint(tmp_path / "m" / "small", n_positions=160, n_embd=16, n_layer=1, seed=5)
+    (one,) = score()
+    (other,) = gpt2eval.run(
+        models=tmp_path / "m" / "small", tasks="lambada@openai", data=str(toy), output="out"
+    )
+    assert one.path.parent == other.path.parent.absolute()
+    assert one.path.name != other.path.name
+    assert one.metrics != other.metrics
+
+
+# ---- subsets ------------------------------------------------------------------------------------
+
+
+def ids(result: Any) -> set[str]:
+    return {record.id for record in read_records(result.path)}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_subsets_are_nested(score: Callable[..., list[Any]], seed: int) -> None:
+    found = [score(limit=limit, seed=seed)[0] for limit in (1, 3, 6, 10)]
+    for result, limit in zip(found, (1, 3, 6, 10), strict=True):
+        assert len(ids(result)) == limit
+        assert result.data["subset"] == f"random {limit}, seed {seed}"
+        assert (result.data["selected"], result.data["available"]) == (limit, len(LAMBADA))
+        assert all(item.n == limit for item in result.metrics.values())
+    for smaller, larger in pairwise(found):
+        assert ids(smaller) < ids(larger)
+
+
+def test_seeds_draw_other_subsets(score: Callable[..., list[Any]]) -> None:
+    assert len({frozenset(ids(score(limit=4, seed=seed)[0])) for seed in range(4)}) > 1
+
+
+def test_first_samples(score: Callable[..., list[Any]]) -> None:
+    (result,) = score(limit_first=3)
+    assert ids(result) == {"1", "2", "3"}
+    assert result.data["subset"] == "first 3"
+
+
+@pytest.mark.parametrize("limit", [{"limit": len(LAMBADA)}, {"limit": 500}, {"limit_first": 500}])
+def test_limit_above_the_data_is_all(score: Callable[..., list[Any]], limit: Any) -> None:
+    (whole,), (limited,) = score(), score(**limit)
+    assert limited.path == whole.path
+    assert limited.data["subset"] == "all"
+
+
+# ---- one pass -----------------------------------------------------------------------------------
+
+
+def test_protocols_of_one_text_share_a_pass(
+    score: Callable[..., list[Any]], asked: list[Any]
+) -> None:
+    score("lambada@openai*")
+    assert len(asked) == len(set(asked)) == len(LAMBADA)
+
+
+def test_tasks_of_one_text_share_a_pass(score: Callable[..., list[Any]], asked: list[Any]) -> None:
+    one, other = score("wikitext2@lm-eval,wikitext103@lm-eval")
+    assert len(asked) == len(set(asked)) == one.data["available"]
+    assert one.metrics == other.metrics
+
+
+def test_datasets_with_one_file_are_read_each_in_its_way(
+    score: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    """A file of two columns, and a task with a protocol for each."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/rows.txt").write_text("a b\nc d\n", "utf-8")
+    (tmp_path / "plug").mkdir()
+    (tmp_path / "plug/mine.py").write_text(
+        """
+from gpt2eval import Dataset, Protocol, Sample, Score, Task, data, metrics
+
+
+def protocol(name, column):
+    def read(paths):
+        for row in data.read_lines(paths):
+            yield {"word": row["text"].split()[column]}
+
+    return Protocol(
+        name=name,
+        summary="s",
+        dataset=Dataset(files=(("rows.txt",),), read=read),
+        samples=lambda rows: [Sample(id=row["word"], fields={}) for row in rows],
+        requests=lambda sample: [Score("x", " " + sample.id)],
+        metrics=(metrics.accuracy(),),
+    )
+
+
+MINE = Task(name="mine", version=1, summary="s",
+            protocols=(protocol("left", 0), protocol("right", 1)))
+""",
+        "utf-8",
+    )
+    left, right = score("mine@*", data=str(tmp_path / "mine"), tasks_dir=str(tmp_path / "plug"))
+    assert (ids(left), ids(right)) == ({"a", "c"}, {"b", "d"})
+
+
+# ---- what is written ----------------------------------------------------------------------------
+
+SECTIONS = {
+    "format": None,
+    "checkpoint": "name path revision sha256 tokenizer_sha256 parameters kind",
+    "task": "name protocol version options kind summary source references",
+    "run": None,
+    "data": "source files sha256 verdict available selected subset",
+    "metrics": None,
+    "ledger": "failed contexts_truncated empty_generations stopped_by_length stopped_by_stop"
+    " stopped_by_eos",
+    "signature": None,
+    "baselines": None,
+}
+ESTIMATE = "value low high level method n unit denominator higher_is_better signature"
+RUN = {
+    "device", "dtype", "batch_policy", "seed", "versions", "git_commit", "command", "started",
+    "seconds", "tokens", "tokens_per_second", "peak_memory_bytes",
+}  # fmt: skip
+
+
+def test_result_has_the_sections_of_the_design(whole: tuple[list[Any], set[Any]]) -> None:
+    for result in whole[0]:
+        content = json.loads((result.path / "result.json").read_text("utf-8"))
+        assert set(content) == set(SECTIONS)
+        for name, keys in SECTIONS.items():
+            if keys:
+                assert set(content[name]) == set(keys.split()), name
+        assert set(content["run"]) >= RUN
+        assert content["format"] == 1
+        estimates = [*content["metrics"].values()]
+        estimates += [e for system in content["baselines"].values() for e in system.values()]
+        assert estimates
+        assert all(set(item) == set(ESTIMATE.split()) for item in estimates)
+        assert "\n" not in content["signature"]
+        digest = content["checkpoint"]["sha256"]
+        for part in (f"task:{result.name}", f"ckpt:{digest[:12]}", "seed:0", "dtype:float32"):
+            assert part in content["signature"].split("|")
+        assert content["run"]["tokens"] > 0
+        assert content["run"]["seconds"] > 0
+        assert content["run"]["versions"]["torch"]
+
+
+def test_metrics_come_out_of_the_records(whole: tuple[list[Any], set[Any]], toy: Path) -> None:
+    """records.jsonl and the protocol are all it takes: no model, no data."""
+    tasks = discover()
+    for result in whole[0]:
+        ((_, protocol),) = select(result.name, tasks)
+        records = {record.id: record for record in read_records(result.path)}
+        samples = list(protocol.samples(load(protocol.dataset, toy).rows))
+        assert [sample.id for sample in samples if sample.id in records] == [s.id for s in samples]
+        for metric in protocol.metrics:
+            rows = np.array([records[sample.id].statistics[metric.name] for sample in samples])
+            groups = [records[sample.id].group for sample in samples]
+            again = estimate(metric, rows, groups, np.random.default_rng(result.run["seed"]))
+            assert again == result.metrics[metric.name]
+
+
+def test_statistics_come_out_of_the_responses(whole: tuple[list[Any], set[Any]], toy: Path) -> None:
+    """The responses that are kept are all that the metrics read."""
+    from gpt2eval.results import decode_response
+
+    tasks = discover()
+    for result in whole[0]:
+        ((_, protocol),) = select(result.name, tasks)
+        samples = {s.id: s for s in protocol.samples(load(protocol.dataset, toy).rows)}
+        for record in read_records(result.path):
+            responses = [decode_response(content) for content in record.responses]
+            for metric in protocol.metrics:
+                found = [float(x) for x in metric.stats(samples[record.id], responses)]
+                assert found == record.statistics[metric.name]
+
+
+def test_seeds_are_recorded(score: Callable[..., list[Any]]) -> None:
+    (result,) = score("cnn_dailymail@tldr", seed=7)
+    assert result.run["seed"] == 7
+    assert "seed:7" in result.signature
+    assert all("seed 7" in item.method for item in result.metrics.values())
+    (other,) = score("cnn_dailymail@tldr", seed=8)  # the texts, not only the intervals
+    texts = [
+        [record.responses[0]["text"] for record in sorted(read_records(r.path), key=lambda r: r.id)]
+        for r in (result, other)
+    ]
+    assert texts[0] != texts[1]
+
+
+def test_baselines_of_summaries(score: Callable[..., list[Any]]) -> None:
+    cnn, xsum, lambada = score("cnn_dailymail@tldr,xsum,lambada")
+    assert set(cnn.baselines) == {"lede-3", "random-3"}
+    assert set(xsum.baselines) == {"lede-1", "random-1"}
+    assert lambada.baselines == {}
+    for system in cnn.baselines.values():
+        assert set(system) == set(cnn.metrics)
+        assert system["rouge1"].value > 0
+
+
+def test_ledger(score: Callable[..., list[Any]]) -> None:
+    (result,) = score("cnn_dailymail@tldr")
+    records = list(read_records(result.path))
+    stopped = [record.responses[0]["stopped"] for record in records]
+    for reason in ("length", "stop", "eos"):
+        assert result.ledger[f"stopped_by_{reason}"] == stopped.count(reason)
+    truncated = sum(record.responses[0]["truncated"] > 0 for record in records)
+    assert result.ledger["contexts_truncated"] == truncated > 0
+
+
+def test_progress_adds_up(score: Callable[..., list[Any]]) -> None:
+    class Count:
+        planned = done = 0
+
+        def begin(self, text: str) -> None: ...
+
+        def plan(self, tokens: int) -> None:
+            self.planned += tokens
+
+        def advance(self, tokens: int) -> None:
+            self.done += tokens
+
+    count = Count()
+    score("lambada@*", progress=count)
+    assert count.planned == count.done > 0
+
+
+def test_a_name_that_is_not_utf8(toy: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """Directories on disk may be called anything; safetensors wants a text, and we say so."""
+    odd = tmp_path / "checkpoint-\udcff"
+    try:
+        shutil.copytree(checkpoint, odd)
+    except OSError:
+        pytest.skip("this file system wants UTF-8")
+    with pytest.raises(CheckpointError, match="cannot be loaded .*not valid UTF-8"):
+        gpt2eval.run(models=odd, tasks="lambada@openai", data=str(toy), output="out")
+
+
+# ---- what is wrong ------------------------------------------------------------------------------
+
+BROKEN = """
+from gpt2eval import Dataset, Metric, Protocol, Generate, Sample, Score, Task, data, metrics
+
+MINE = Task(name="mine", version=1, summary="s", protocols=(Protocol(
+    name="p",
+    summary="s",
+    dataset=Dataset(files=(("lambada/lambada_test_plain_text.txt",),), read=data.read_lines),
+    samples=lambda rows: [Sample(id={id}, fields={{}}) for n, row in enumerate(rows)],
+    requests=lambda sample: {requests},
+    metrics=({metric},),
+),))
+"""
+OK = {"id": "str(n)", "requests": '[Score("x", " y")]', "metric": "metrics.accuracy()"}
+NAN = (
+    'Metric("m", lambda s, r: [float("nan")], lambda sums: sums[..., 0], "points", "samples", True)'
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"id": '"same"'}, DataError, r"mine@p: two samples have the id 'same'; ids must differ"),
+        ({"requests": "[]"}, TaskError, r"mine@p: sample '0' asks nothing"),
+        (
+            {"requests": '[Generate("x", 3, stop=["y"])]'},
+            TaskError,
+            r"mine@p: a request of sample '0' cannot be hashed .* are tuples",
+        ),
+        ({"metric": NAN}, TaskError, r"metric 'm', sample '\d': statistics \[nan\]; expected"),
+        ({"metric": "metrics.bleu()"}, DataError, r"sample '\d' has 0 references"),
+    ],
+)
+def test_plug_in_that_breaks_the_contract(
+    score: Callable[..., list[Any]],
+    tmp_path: Path,
+    change: dict[str, str],
+    error: type[Gpt2EvalError],
+    message: str,
+) -> None:
+    (tmp_path / "tasks").mkdir()
+    path = tmp_path / "tasks/mine.py"
+    path.write_text(BROKEN.format(**OK), "utf-8")
+    assert score("mine", output="ok")
+    path.write_text(BROKEN.format(**{**OK, **change}), "utf-8")
+    with pytest.raises(error, match=message):
+        score("mine")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"tasks": "nope"}, UsageError, "unknown task 'nope'"),
+        ({"data": "nowhere"}, DataError, "data directory 'nowhere' does not exist"),
+        ({"limit": 0}, UsageError, "--limit 0: expected a whole number of at least 1"),
+        ({"limit": 2, "limit_first": 2}, UsageError, "exclude each other"),
+        ({"dtype": "int8"}, UsageError, "--dtype 'int8': expected one of float32"),
+        ({"batch_size": -1}, UsageError, "--batch-size -1: expected"),
+        ({"seed": -1}, UsageError, "--seed -1: expected"),
+        ({"device": "abacus"}, UsageError, "device 'abacus' cannot be used"),
+    ],
+)
+def test_bad_options(
+    score: Callable[..., list[Any]], options: Any, error: type[Gpt2EvalError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        score(**options)
+
+
+def test_bad_checkpoint_stops_all(checkpoint: Path, toy: Path) -> None:
+    """Before anything is computed for the good one."""
+    with pytest.raises(CheckpointError, match="does not exist"):
+        gpt2eval.run(models=[checkpoint, "./none"], data=str(toy), output="out")
+    assert not Path("out").exists()
