@@ -40,7 +40,7 @@ from gpt2eval.results import (
     write_result,
 )
 from gpt2eval.stats import estimate
-from gpt2eval.task import Protocol, Task, discover, select
+from gpt2eval.task import Metric, Protocol, Task, discover, select
 from gpt2eval.types import Estimate, Generate, Generated, Record, Request, Response, Result, Sample
 
 if TYPE_CHECKING:
@@ -178,7 +178,8 @@ def _load_work(
     loaded: dict[Any, Loaded] = {}
     work = []
     for task, protocol in chosen:
-        key = protocol.dataset.files
+        # By identity: another dataset may read the same files in another way.
+        key = id(protocol.dataset)
         if key not in loaded:
             loaded[key] = load(protocol.dataset, place, offline=options.offline)
         samples = tuple(protocol.samples(loaded[key].rows))
@@ -191,8 +192,7 @@ def _load_work(
             "subset": subset,
         }
         requests = tuple(tuple(protocol.requests(sample)) for sample in kept)
-        if not all(requests):
-            raise TaskError(f"{task.name}@{protocol.name}: a sample asks nothing of the model")
+        _check_requests(f"{task.name}@{protocol.name}", kept, requests)
         work.append(Work(task, protocol, provenance, kept, requests))
     return work
 
@@ -205,6 +205,33 @@ def _check_samples(name: str, samples: Sequence[Sample]) -> None:
         if sample.id in seen:
             raise DataError(f"{name}: two samples have the id {sample.id!r}; ids must differ")
         seen.add(sample.id)
+
+
+def _check_requests(
+    name: str, samples: Sequence[Sample], requests: Sequence[tuple[Request, ...]]
+) -> None:
+    for sample, asked in zip(samples, requests, strict=True):
+        if not asked:
+            raise TaskError(
+                f"{name}: sample {sample.id!r} asks nothing; expected a request or more"
+            )
+        try:
+            hash(asked)
+        except TypeError as error:
+            raise TaskError(
+                f"{name}: a request of sample {sample.id!r} cannot be hashed ({error}); `stop` and"
+                " `exclude` are tuples"
+            ) from error
+
+
+def _statistics(metric: Metric, sample: Sample, responses: Sequence[Response]) -> list[float]:
+    numbers = [float(number) for number in metric.stats(sample, responses)]
+    if not np.isfinite(numbers).all():
+        raise TaskError(
+            f"metric {metric.name!r}, sample {sample.id!r}: statistics {numbers}; expected finite"
+            " numbers, since they are summed"
+        )
+    return numbers
 
 
 def _subset(samples: tuple[Sample, ...], options: RunOptions) -> tuple[tuple[Sample, ...], str]:
@@ -260,6 +287,7 @@ def _identity(checkpoint: Checkpoint, work: Work, options: RunOptions) -> dict[s
         "task": work.name,
         "version": work.task.version,
         "options": work.protocol.options,
+        "metrics": [[metric.name, metric.signature] for metric in work.protocol.metrics],
         "data": work.provenance["sha256"],
         "source": work.provenance["source"],
         "subset": work.provenance["subset"],
@@ -334,7 +362,7 @@ def _record(work: Work, index: int, responses: Mapping[int, Response]) -> Record
     return Record(
         id=sample.id,
         group=sample.group,
-        statistics={metric.name: list(metric.stats(sample, final)) for metric in protocol.metrics},
+        statistics={metric.name: _statistics(metric, sample, final) for metric in protocol.metrics},
         responses=[encode_response(response) for response in final],
         references=list(sample.references),
     )

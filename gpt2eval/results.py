@@ -62,7 +62,8 @@ class RecordWriter:
         self.file: TextIO
         with _saving(self.path):
             directory.mkdir(parents=True, exist_ok=True)
-            self.file = self.path.open("a", encoding="utf-8")
+            # Half a surrogate pair, from a file name say, becomes the escape that JSON has for it.
+            self.file = self.path.open("a", encoding="utf-8", errors="backslashreplace")
 
     def write(self, record: Record) -> None:
         """Append one line."""
@@ -111,7 +112,7 @@ def _parse_record(path: Path, number: int, line: str) -> Record:
     try:
         content = json.loads(line)
         return Record(**{item.name: content[item.name] for item in fields(Record)})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(f"{path}, line {number}: not a record ({error!r})") from error
 
 
@@ -206,7 +207,7 @@ def write_atomically(path: Path, text: str) -> None:
     """Replace a file by one with this text; StoreError where the disk says no."""
     partial = path.with_name(f"{path.name}.partial")
     with _saving(path):
-        with partial.open("w", encoding="utf-8") as file:
+        with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -229,7 +230,7 @@ def read_result(directory: Path) -> Result:
     path = directory / RESULT
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:

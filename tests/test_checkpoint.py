@@ -22,12 +22,12 @@ from safetensors.torch import load_file, save_file
 
 from gpt2eval.checkpoint import (
     Checkpoint,
-    digest_files,
     open_checkpoint,
     open_checkpoints,
     read_safetensors_header,
     safe_name,
 )
+from gpt2eval.digests import digest_files
 from gpt2eval.errors import CheckpointError
 from gpt2eval.model import load_model
 from tests.checkpoints import make_checkpoint
