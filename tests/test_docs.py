@@ -52,6 +52,16 @@ def test_example_task_gives_a_number(capitals, tmp_path):
     assert perplexity == pytest.approx(np.exp((1 + 3) / 2))
 
 
+def test_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    (example,) = blocks("README.md", "python")
+    assert len(example.splitlines()) < 10
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "README.md", "exec"), {})
+    shown = capsys.readouterr().out
+    assert "demo-tuned lambada@openai task:lambada@openai" in shown
+    assert (tmp_path / "reports" / "python" / "report.md").is_file()
+
+
 def test_the_command_to_try_the_example_names_it(capitals):
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert f"--tasks {capitals.name} --tasks-dir" in text

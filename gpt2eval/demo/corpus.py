@@ -152,16 +152,19 @@ class Corpus:
         texts += grouped([french for _, french in self.tatoeba[:40000]], 1000)
         return [[(text, True)] for text in texts]
 
-    def translations(self, pairs: list[tuple[str, str]], longest: int) -> list[Document]:
-        """Runs of up to ``longest`` lines ``source = target``, each pair once in each direction.
+    def translations(
+        self, pairs: list[tuple[str, str]], longest: int, shortest: int = 3
+    ) -> list[Document]:
+        """Runs of lines ``source = target``, each pair once in each direction.
 
+        A run has ``shortest`` to ``longest`` lines, the last one maybe fewer, and one direction.
         Only the targets are learned: the next source does not follow from the lines before it.
         """
         documents = []
         for direction in (1, -1):
             rest = self.random.sample(pairs, len(pairs))
             while rest:
-                count = self.random.randint(3, longest)
+                count = self.random.randint(shortest, longest)
                 document = []
                 for source, target in (pair[::direction] for pair in rest[:count]):
                     document += [(f"{source} =", False), (f" {target}\n", True)]
@@ -187,6 +190,11 @@ class Corpus:
         passages += grouped([detokenise(split) for _, split in self.wiki_split], 700, " ")[:600]
         pairs = [(text, self.lede(text)) for text in passages]
         pairs += [(detokenise(split), detokenise(whole)) for whole, split in self.wiki_split[:2500]]
+        return self.summarised(pairs)
+
+    @staticmethod
+    def summarised(pairs: list[tuple[str, str]]) -> list[Document]:
+        """A document of each pair of a text and its summary."""
         return [[(f"{text}\nTL;DR:", False), (f" {summary}", True)] for text, summary in pairs]
 
     def lede(self, text: str) -> str:
@@ -205,3 +213,17 @@ class Corpus:
         documents += self.translations(self.tatoeba[40000:46000], 16)
         documents += self.translations(self.captions[24000:] + self.tatoeba[46000:48000], 12)
         return documents + self.summaries() + self.random.sample(self.plain(), 1200)
+
+    def dense(self) -> list[Document]:
+        """Short translations and summaries alone, whose answers lie close to what they answer.
+
+        A model this small begins to look back at the source only after very many examples, and
+        they are cheapest where little else is in sight.
+        """
+        self.random.seed(SEED + 1)
+        documents = self.translations(self.captions, 2, shortest=1)
+        pairs = [(detokenise(split), detokenise(whole)) for whole, split in self.wiki_split[:7000]]
+        passages = grouped([text for novel in self.novels for text in novel], 200)
+        passages = self.random.sample([text for text in passages if len(text) < 350], 3000)
+        pairs += [(text, self.lede(text)) for text in passages]
+        return documents + self.summarised(pairs)
