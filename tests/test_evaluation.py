@@ -444,7 +444,7 @@ def test_a_name_that_is_not_utf8(toy: Path, checkpoint: Path, tmp_path: Path) ->
         shutil.copytree(checkpoint, odd)
     except OSError:
         pytest.skip("this file system wants UTF-8")
-    with pytest.raises(CheckpointError, match="cannot be loaded .*not valid UTF-8"):
+    with pytest.raises(CheckpointError, match=r"cannot be loaded .*not valid UTF-8"):
         gpt2eval.run(models=odd, tasks="lambada@openai", data=str(toy), output="out")
 
 
