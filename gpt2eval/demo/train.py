@@ -5,13 +5,13 @@ own byte-level BPE. ``demo-tuned`` is the same model after fine-tuning on transl
 summaries. The pair is what a first report compares, so the two have to differ where a benchmark
 looks, and both have to be small enough to live in the repository.
 
-The whole recipe takes about half an hour of one CPU core that nothing else is using::
+The whole recipe should take some 40 minutes of one CPU core that nothing else is using::
 
     python -m gpt2eval.demo.train --shared DIR --output DIR
 
 ``--shared`` holds the training text: ``train/*.txt`` (novels), ``train/wiki_split_*.tsv``,
 ``train/fra-eng.zip``, ``data/multi30k/train.{en,fr}.gz`` and ``data/wikitext2/wiki.valid.raw``. No
-test file is opened.
+test file of a benchmark is opened.
 """
 
 import argparse
