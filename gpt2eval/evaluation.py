@@ -309,7 +309,8 @@ def _score(
 
     for item in runs:
         for record in recover_records(item.directory):
-            item.keep(record)
+            if record.id not in item.statistics:
+                item.keep(record)
         item.resumed = len(item.statistics)
     askers = _askers(runs)
     requests = list(askers)

@@ -76,23 +76,21 @@ def show_results(results: Sequence[Result], page: Path) -> None:
     console = Console()
     names = list(dict.fromkeys(checkpoint_labels(results)))
     table = Table(box=None, pad_edge=False)
-    for heading in ("task", "metric", *names):
-        table.add_column(
-            Text(heading), justify="left" if heading in ("task", "metric") else "right"
-        )
+    table.add_column("", no_wrap=True)
+    for name in names:
+        table.add_column(Text(name), justify="right", no_wrap=True)
     for name, rows in _by_task(results).items():
-        metrics = next(iter(rows.values())).metrics
-        systems = next(iter(rows.values())).baselines
-        for number, metric in enumerate(list(metrics)[:METRICS_SHOWN]):
+        first = next(iter(rows.values()))
+        table.add_row(Text(name, style="bold"))
+        for metric, shown in list(first.metrics.items())[:METRICS_SHOWN]:
             cells = [
                 _cell(rows[label].metrics.get(metric)) if label in rows else "" for label in names
             ]
-            direction = arrow(metrics[metric].higher_is_better)
-            table.add_row(Text("" if number else name), Text(f"{metric} {direction}"), *cells)
-        for system, estimates in systems.items():
-            first = next(iter(estimates))
-            value = format_value(estimates[first].value, estimates[first].unit)
-            table.add_row("", Text(f"  {first} of {system}", style="dim"), Text(value, style="dim"))
+            table.add_row(Text(f"  {metric} {arrow(shown.higher_is_better)}"), *cells)
+        for system, estimates in first.baselines.items():
+            metric, shown = next(iter(estimates.items()))
+            value = format_value(shown.value, shown.unit)
+            table.add_row(Text(f"  {metric} of {system}: {value}", style="dim"))
     console.print(table)
     if any(result.data["source"] == "bundled" for result in results):
         console.print(f"[yellow]{SAMPLE_NOTICE.capitalize()}.[/yellow]")

@@ -17,6 +17,9 @@ from gpt2eval.options import RunOptions
 from tests.checkpoints import make_checkpoint
 from tests.data import write_data
 
+# One worker runs them all, so that what they share is made once.
+pytestmark = pytest.mark.xdist_group("cli")
+
 TASKS = "wikitext2,lambada@*,cnn_dailymail@tldr,xsum,wmt14_fr_en,multi30k_en_fr"
 
 
