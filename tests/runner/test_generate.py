@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,22 @@ def test_first_of_several_stop_strings(never_ending: Any) -> None:
     late, early = free.text[6:9], free.text[2:4]
     (found,) = write(never_ending, Generate(PROMPT, 12, (late, "no such text", early)))
     assert found.text == free.text[: free.text.find(early)]
+
+
+def test_stop_strings_that_end_in_one_token(never_ending: Any) -> None:
+    """The one that begins first counts, however the task lists them."""
+    (free,) = write(never_ending, Generate(PROMPT, 12))
+    texts = [never_ending.decode(free.tokens[: n + 1].tolist()) for n in range(12)]
+    place = next(
+        len(before)
+        for before, text in pairwise(texts)
+        if len(text) >= len(before) + 2 and text.startswith(before)
+    )
+    early, late = free.text[: place + 1], free.text[place - 1 : place + 2]
+    assert free.text.find(late) == place - 1 > 0
+    for stops in ((early, late), (late, early)):
+        (found,) = write(never_ending, Generate(PROMPT, 12, stops))
+        assert found.text == ""
 
 
 def test_stop_string_in_the_prompt_is_no_end(never_ending: Any) -> None:

@@ -355,6 +355,18 @@ def test_excluded_words_may_win_at_later_tokens(tiny_model: Any, monkeypatch: An
     assert found.greedy_excluding.tolist() == [first_wins, True, True]
 
 
+def test_excluded_words_may_win_in_a_second_window(tiny_model: Any, monkeypatch: Any) -> None:
+    """A continuation longer than the model has one first token, not one a window."""
+    size = tiny_model.n_ctx
+    tokens = tiny_model.encode([LONG])[0][: size + 1]
+    tokens.append(ranking(tiny_model, tokens[-size:])[0])
+    exclude = (word(tiny_model, tokens[-1]),)
+    found = score_tokens(tiny_model, tokens, 1, exclude, monkeypatch)
+    assert len(found.tokens) == size + 1
+    assert found.greedy.tolist()[-1]
+    assert found.greedy_excluding.tolist()[-1]
+
+
 def test_each_request_has_its_own_excluded_words(tiny_model: Any, monkeypatch: Any) -> None:
     context = tiny_model.encode(["The keeper counted"])[0]
     first = ranking(tiny_model, context)[0]
