@@ -158,14 +158,17 @@ def _execute(path: Path) -> dict[str, Any]:
 
 
 def _collect(names: Mapping[str, Any], origin: str, found: dict[str, tuple[Task, str]]) -> None:
+    """Add the tasks of one file. The same file may come twice: installed, and as ./tasks."""
+    here: dict[str, Task] = {}
     for task in names.values():
         if not isinstance(task, Task):
             continue
+        twice = here.setdefault(task.name, task) is not task
         known = found.setdefault(task.name, (task, origin))
         if known[0] is task:
             continue
         # A clone of the repository holds the very files that are installed.
-        if known[1] == origin or Path(known[1]).read_bytes() != Path(origin).read_bytes():
+        if twice or Path(known[1]).read_bytes() != Path(origin).read_bytes():
             raise TaskError(
                 f"task {task.name!r} is defined in {known[1]} and in {origin}; rename one of them"
             )

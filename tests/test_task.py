@@ -139,6 +139,13 @@ def test_clone_of_the_repository(tmp_path: Path) -> None:
     discover()
 
 
+def test_installed_files_as_a_directory() -> None:
+    """An editable install: the directory of the built-in tasks is the plug-in itself."""
+    import gpt2eval_tasks
+
+    assert list(discover(Path(str(gpt2eval_tasks.__file__)).parent)) == list(discover())
+
+
 def test_built_in_task_imported_by_a_file(tmp_path: Path) -> None:
     plug_in(
         tmp_path / "tasks/a.py",
