@@ -149,8 +149,6 @@ def test_stop_words(checkpoint: Path, toy_data: Path, evaluate: Callable[..., Ru
     assert run.value("accuracy") == sum(right) / len(right)
     ours = [r.get("greedy_excluding", r["greedy"]) for r in run.responses()]
     assert [flags[0] == "1" for flags in ours] == firsts
-    if checkpoint.name == "trained":
-        assert ours != [r["greedy"] for r in run.responses()], "no stop word ever won"
 
 
 # ---- decoding -----------------------------------------------------------------------------------
