@@ -1,6 +1,6 @@
 """The loaded model: the only room that imports torch's layers and transformers."""
 
-from gpt2eval.model.gpt2 import Cache
+from gpt2eval.model.gpt2 import Attention, Cache
 from gpt2eval.model.loading import Model, load_model
 
-__all__ = ["Cache", "Model", "load_model"]
+__all__ = ["Attention", "Cache", "Model", "load_model"]

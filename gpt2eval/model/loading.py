@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from gpt2eval.checkpoint import Checkpoint
 from gpt2eval.errors import CheckpointError, UsageError
-from gpt2eval.model.gpt2 import Cache, Transformer
-
-HEAD_ROWS = 128  # positions per pass of the LM head: more fall out of the processor's cache
+from gpt2eval.model import head
+from gpt2eval.model.gpt2 import Attention, Transformer
+from gpt2eval.model.linear import Linear, linear
+from gpt2eval.model.weights import HEAD, read_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Model:
 
     checkpoint: Checkpoint
     transformer: Transformer
-    head: Tensor  # [vocabulary, width], float32 whatever the dtype
+    head: Tensor  # [vocabulary, width]; the embedding itself where the two are tied
     tokenizer: Any
     device: torch.device
     dtype: torch.dtype
@@ -53,48 +55,57 @@ class Model:
         )
         return str(text)
 
-    def hidden(self, rows: Sequence[Sequence[int]], cache: Cache | None = None) -> Tensor:
-        """Hidden states [rows, longest, width] of token rows, padded on the right.
+    def hidden(
+        self,
+        rows: Sequence[Sequence[int]],
+        attention: Attention | None = None,
+        *,
+        positions: Sequence[Sequence[int]] | None = None,
+        begin: int = 0,
+        keep: Tensor | None = None,
+    ) -> Tensor:
+        """Hidden states of token rows, padded on the right: [rows * longest, width].
 
-        Rows start at position `cache.length` (0 without a cache). States of padding are
-        meaningless; real tokens never see them.
+        attention  default: each row alone, causally
+        positions  of the tokens of each row; default: from `begin` on
+        keep       indices into rows * longest: only the states of these, [len(keep), width]
+        States of padding are meaningless; real tokens never see them.
         """
         longest = max(len(row) for row in rows)
-        ids = torch.zeros((len(rows), longest), dtype=torch.long)
-        for number, row in enumerate(rows):
-            ids[number, : len(row)] = torch.tensor(row)
-        begin = cache.length if cache is not None else 0
-        positions = torch.arange(begin, begin + longest, device=self.device)[None]
-        return self.transformer.forward(ids.to(self.device), positions, cache)
+        if positions is None:
+            places = torch.arange(begin, begin + longest)[None]
+        else:
+            places = _padded(positions, longest)
+        return self.transformer.forward(
+            self._move(_padded(rows, longest)),
+            self._move(places),
+            attention or self.transformer.causal(),
+            keep,
+        )
+
+    def _move(self, tensor: Tensor) -> Tensor:
+        """A tensor on the model's device, without waiting for it where that can be."""
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
 
     def log_probs(
         self, hidden: Tensor, targets: Tensor, excluded: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The language-model head on chosen positions only.
-
-        hidden [n, width], targets [n]; excluded [vocabulary] bool: tokens out of the competition.
-        -> log-probability float32 [n], greedy bool [n], greedy without the excluded bool [n], all
-        on the CPU.
-        """
-        log_probs = torch.empty(len(targets), device=self.device)
-        greedy = torch.empty(len(targets), dtype=torch.bool, device=self.device)
-        greedy_excluding = greedy.clone()
-        for begin in range(0, len(targets), HEAD_ROWS):
-            part = slice(begin, begin + HEAD_ROWS)
-            logits = self.logits(hidden[part])
-            wanted = targets[part]
-            log_probs[part] = logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(1)
-            greedy[part] = logits.argmax(1) == wanted
-            if excluded is None:
-                greedy_excluding[part] = greedy[part]
-            else:
-                logits.masked_fill_(excluded, -torch.inf)
-                greedy_excluding[part] = logits.argmax(1) == wanted
-        return log_probs.cpu(), greedy.cpu(), greedy_excluding.cpu()
+        """The language-model head on chosen positions only, see `head.log_probs`."""
+        return head.log_probs(hidden, self.head, targets, excluded)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """float32 [n, vocabulary] of hidden states [n, width]."""
-        return F.linear(hidden.float(), self.head)
+        """float32 [n, vocabulary] of hidden states [n, width]; for a few positions."""
+        return head.logits(hidden, self.head)
+
+
+def _padded(rows: Sequence[Sequence[int]], longest: int) -> Tensor:
+    """Rows of numbers as one tensor [rows, longest], filled up with zeros."""
+    table = np.zeros((len(rows), longest), dtype=np.int64)
+    for number, row in enumerate(rows):
+        table[number, : len(row)] = row
+    return torch.from_numpy(table)
 
 
 def load_model(checkpoint: Checkpoint, device: str = "auto", dtype: str = "float32") -> Model:
@@ -104,19 +115,17 @@ def load_model(checkpoint: Checkpoint, device: str = "auto", dtype: str = "float
     tokenizer does not fit them; UsageError for a device that is not there.
     """
     place, kind = choose_device(device), getattr(torch, dtype)
-    config, tensors = _load_weights(checkpoint)
-    parameters = sum(tensor.numel() for tensor in tensors.values())
-    _check_finite(checkpoint, tensors)
+    config = _config(checkpoint)
+    activation = _activation(config.activation_function)
     tokenizer = _load_tokenizer(checkpoint)
-    vocabulary = tensors["wte.weight"].shape[0]
-    _check_tokenizer(checkpoint, tokenizer, vocabulary)
-    head = tensors.pop("lm_head.weight", tensors["wte.weight"]).to(place, torch.float32)
-    tensors = {name: tensor.to(place, kind).contiguous() for name, tensor in tensors.items()}
+    _check_tokenizer(checkpoint, tokenizer)
+    tensors, linears, parameters = _load_weights(checkpoint, place, kind)
+    wte = tensors["wte.weight"]
     eos_id = _special_id(checkpoint, tokenizer, "eos_token_id")
     return Model(
         checkpoint=checkpoint,
-        transformer=Transformer(config, tensors, _activation(config.activation_function)),
-        head=head,
+        transformer=Transformer(config, tensors, linears, activation),
+        head=tensors.pop(HEAD, wte),
         tokenizer=tokenizer,
         device=place,
         dtype=kind,
@@ -143,57 +152,39 @@ def choose_device(device: str) -> torch.device:
     return place
 
 
-def _load_weights(checkpoint: Checkpoint) -> tuple[Any, dict[str, Tensor]]:
-    """GPT2Config and float32 tensors, by transformers' own loader: safetensors or weights_only."""
-    from transformers import GPT2Config, GPT2LMHeadModel
+def _config(checkpoint: Checkpoint) -> Any:
+    """config.json with transformers' defaults for what it leaves out."""
+    from transformers import GPT2Config
 
     try:
-        config = GPT2Config.from_dict(dict(checkpoint.config))
+        return GPT2Config.from_dict(dict(checkpoint.config))
     except Exception as error:  # transformers and huggingface_hub have classes of their own
         raise CheckpointError(
             f"{checkpoint.path / 'config.json'} is not the config of a GPT-2:"
             f" {' '.join(str(error).split())}"
         ) from error
-    try:
-        with _silence("transformers"):
-            loaded: Any = GPT2LMHeadModel.from_pretrained(
-                checkpoint.path,
-                config=config,
-                dtype=torch.float32,
-                local_files_only=True,
-                use_safetensors=checkpoint.kind == "safetensors",
-                output_loading_info=True,
-            )
-    except Exception as error:  # pickle, zip, safetensors and shape errors have no common class
-        reason = str(error).strip().splitlines()
-        raise CheckpointError(
-            f"the weights of {checkpoint.path} cannot be loaded ({type(error).__name__}:"
-            f" {reason[0] if reason else 'no reason given'}); expected a complete GPT-2 checkpoint"
-        ) from error
-    model, info = loaded
-    problems = [*info["missing_keys"], *(str(item) for item in info["mismatched_keys"])]
-    if problems:
-        raise CheckpointError(
-            f"the weights of {checkpoint.path} do not fit config.json: missing or of another shape:"
-            f" {', '.join(sorted(map(str, problems))[:4])} ({len(problems)} in all)"
-        )
-    tensors = {
-        name.removeprefix("transformer."): parameter.detach()
-        for name, parameter in model.named_parameters(remove_duplicate=False)
-    }
-    if config.tie_word_embeddings:
-        tensors.pop("lm_head.weight", None)
-    return config, tensors
 
 
-def _check_finite(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> None:
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            bad = int((~torch.isfinite(tensor)).sum())
-            raise CheckpointError(
-                f"{checkpoint.path}: tensor {name!r} holds {bad} values that are NaN or infinite;"
-                " the training run that wrote it diverged, or the file is damaged"
-            )
+def _load_weights(
+    checkpoint: Checkpoint, place: torch.device, kind: torch.dtype
+) -> tuple[dict[str, Tensor], dict[str, Linear], int]:
+    """Plain tensors and linear layers by name, on their device; how many parameters there are."""
+    tensors: dict[str, Tensor] = {}
+    linears: dict[str, Linear] = {}
+    parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    parameters = 0
+    for name, stored in read_weights(checkpoint):
+        parameters += stored.numel()
+        tensor = stored.to(place, kind, copy=True).contiguous()
+        layer, _, part = name.rpartition(".")
+        if not layer.endswith(("c_attn", "c_proj", "c_fc")):
+            tensors[name] = tensor
+            continue
+        parts[layer][part] = tensor
+        if len(parts[layer]) == 2:
+            both = parts.pop(layer)
+            linears[layer] = linear(both["weight"], both["bias"])
+    return tensors, linears, parameters
 
 
 def _load_tokenizer(checkpoint: Checkpoint) -> Any:
@@ -215,7 +206,8 @@ def _load_tokenizer(checkpoint: Checkpoint) -> Any:
     return tokenizer
 
 
-def _check_tokenizer(checkpoint: Checkpoint, tokenizer: Any, rows: int) -> None:
+def _check_tokenizer(checkpoint: Checkpoint, tokenizer: Any) -> None:
+    rows = checkpoint.size("vocab_size")
     largest = max(tokenizer.get_vocab().values(), default=-1)
     if largest < 0:
         raise CheckpointError(f"the tokenizer of {checkpoint.path} has an empty vocabulary")
@@ -239,15 +231,15 @@ def _special_id(checkpoint: Checkpoint, tokenizer: Any, name: str) -> int:
     return value
 
 
-def _activation(name: str) -> Callable[..., Tensor]:
+def _activation(name: str) -> Callable[[Tensor], Tensor] | None:
+    """The function of that name; None for the tanh form of GELU (transformers' gelu_new)."""
     if name in ("gelu_new", "gelu_pytorch_tanh"):
-        # The same function as transformers' gelu_new, in one pass over memory instead of seven.
-        return lambda x: F.gelu(x, approximate="tanh")
-    from transformers.activations import ACT2FN
+        return None
+    from transformers.activations import ACT2FN  # seconds to import
 
     if name not in ACT2FN:
         raise CheckpointError(f"config.json names the activation {name!r}, which is unknown")
-    function: Callable[..., Tensor] = ACT2FN[name]
+    function: Callable[[Tensor], Tensor] = ACT2FN[name]
     return function
 
 

@@ -6,13 +6,32 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from gpt2eval.errors import ModelError
+from gpt2eval.model import Cache, Model
 
 Item = TypeVar("Item")
 Out = TypeVar("Out")
 
-# Tokens of one batch. On a processor more rows do not raise throughput once the matrices are this
-# tall; an accelerator wants much more.
-TOKEN_BUDGET = {"cpu": 4096, "mps": 8192, "cuda": 32768}
+# Tokens of one batch on a processor: more do not raise throughput once the matrices are this tall,
+# and fewer stay in its cache.
+CPU_TOKENS = 2048
+# Floats that a token of a batch takes up at its widest, in multiples of the model's width.
+ACTIVATIONS = 24
+# The cache of a processor's decoding batch, in bytes: rows beyond it would read more of the cache in
+# a step than they save of the weights. A few rows are worth any cache.
+CPU_CACHE = 250_000_000
+CPU_ROWS = 4
+SHARE = 0.5  # of an accelerator's free memory that a batch may fill
+
+
+def token_budget(model: Model) -> int:
+    """How many tokens a batch may hold, by the memory there is."""
+    if model.device.type != "cuda":
+        return CPU_TOKENS
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(model.device)
+    size = model.head.element_size() * ACTIVATIONS * model.transformer.width
+    return max(model.n_ctx, int(SHARE * free) // size)
 
 
 def batches(
@@ -36,6 +55,17 @@ def batches(
         yield batch
 
 
+def cache_rows(model: Model, capacity: int) -> int:
+    """How many texts of at most `capacity` tokens may be written at a time, by the memory there is."""
+    size = Cache.bytes_per_token(model.transformer) * capacity
+    if model.device.type != "cuda":
+        return max(CPU_ROWS, CPU_CACHE // size)
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(model.device)
+    return max(1, int(SHARE * free) // size)
+
+
 def halving(
     work: Callable[[list[Item]], Out], batch: list[Item]
 ) -> Iterator[tuple[list[Item], Out]]:
@@ -46,31 +76,33 @@ def halving(
         try:
             out = work(part)
         except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
-            if len(part) == 1:
-                raise ModelError(
-                    "out of memory with a single sequence in the batch; use a smaller --dtype, or a"
-                    " machine with more memory"
-                ) from error
-            _release()
-            half = len(part) // 2
+            half = fewer(len(part), error)
             waiting += [part[half:], part[:half]]
             continue
         yield part, out
 
 
-def _out_of_memory(error: Exception) -> bool:
+def fewer(sequences: int, error: Exception) -> int:
+    """Half as many; ModelError where there was only one. Lets go of memory that is held back."""
+    if sequences == 1:
+        raise ModelError(
+            "out of memory with a single sequence in the batch; use a smaller --dtype, or a"
+            " machine with more memory"
+        ) from error
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return sequences // 2
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out; every allocator has its own words for it."""
     import torch
 
     texts = ("out of memory", "not enough memory", "can't allocate memory")
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
         text in str(error).lower() for text in texts
     )
-
-
-def _release() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -1,14 +1,15 @@
-"""Generate: batched decoding with a KV cache, each row with its own end.
+"""Generate: decoding with a KV cache, every row at its own age.
 
-Prompts are padded on the right, so they are read without a mask at positions 0, 1, 2, ...; while
-decoding, the padding slots of the cache are masked and each row goes on at its own position. A
-prompt beginning that all rows of a batch share is read once.
+A batch is a number of rows of the cache. A text that has ended gives its row to the next prompt, so
+rows never wait for the slowest; a beginning that all prompts share is read once and stays in every
+row.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,28 +20,36 @@ from torch import Tensor
 
 from gpt2eval.errors import ModelError
 from gpt2eval.model import Cache, Model
-from gpt2eval.runner.batches import TOKEN_BUDGET, batches, halving
+from gpt2eval.runner.batches import cache_rows, fewer, out_of_memory, token_budget
 from gpt2eval.types import Generate, Generated
 
-# Rows of a decoding batch hold their whole context in the cache, so the budget counts that.
-ROWS_BUDGET = 4
-SHARED_PREFIX = 16  # tokens from which reading a common beginning once pays
+SHARED_BEGINNING = 16  # tokens from which reading a common beginning once pays
 
 
 @dataclass(slots=True)
 class Job:
-    """One distinct request on its way: its prompt, and what has been written so far."""
+    """One distinct request on its way: its prompt, and what has been written so far.
+
+    limit    tokens that may be written
+    seconds  its share of the time of the batches it was in
+    """
 
     request: Generate
     numbers: list[int]
     prompt: list[int]
-    limit: int  # tokens that may still be written
+    limit: int
     truncated: int
     random: np.random.Generator
     tokens: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     text: str = ""
     stopped: Literal["stop", "eos", "length"] | None = None
+    seconds: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """Tokens of the prompt and the longest answer."""
+        return len(self.prompt) + self.limit
 
     def answer(self) -> Generated:
         """The response; only valid once `stopped` is set."""
@@ -63,24 +72,24 @@ def generate(
 ) -> Iterator[tuple[int, Generated, int, float]]:
     """Answer numbered requests, in any order: (number, response, tokens fed, seconds)."""
     jobs = plan(model, requests, seed)
-    plan_done(sum(len(job.prompt) + job.limit for job in jobs))
-
-    def run(batch: list[Job]) -> float:
-        begin = time.perf_counter()
-        for job in batch:  # a batch that ran out of memory is begun again
-            job.tokens, job.log_probs, job.text, job.stopped = [], [], "", None
-            job.random = _random(job.request, seed)
-        _run_batch(model, batch)
-        return time.perf_counter() - begin
-
-    budget = ROWS_BUDGET * TOKEN_BUDGET[model.device.type]
+    plan_done(sum(job.size for job in jobs))
     for group in _by_sampling(jobs):
-        for batch in batches(group, lambda job: len(job.prompt) + job.limit, budget, batch_size):
-            for part, seconds in halving(run, batch):
-                for job in part:
+        held = cache_rows(model, max(job.size for job in group))
+        rows = min(len(group), batch_size or held, held)
+        while group:
+            try:
+                for job in _write(model, group, rows):
                     fed = len(job.prompt) + len(job.tokens)
                     for number in job.numbers:
-                        yield number, job.answer(), fed, seconds / len(part)
+                        yield number, job.answer(), fed, job.seconds
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                rows = fewer(rows, error)
+            group = [job for job in group if job.stopped is None]
+            for job in group:  # what was under way is begun again, and drawn the same again
+                job.tokens, job.log_probs = [], []
+                job.random = _random(job.request, seed)
 
 
 def plan(model: Model, requests: Sequence[tuple[int, Generate]], seed: int) -> list[Job]:
@@ -123,45 +132,85 @@ def _by_sampling(jobs: Sequence[Job]) -> list[list[Job]]:
 
 
 @torch.inference_mode()
-def _run_batch(model: Model, batch: list[Job]) -> None:
-    """Write every job of the batch to its end."""
-    live = list(batch)
-    hidden, cache, lengths = _read_prompts(model, live)
-    while True:
-        logits = model.logits(hidden)
-        chosen = _choose(logits, live)
-        _append(model, live, logits, chosen)
-        going = [row for row, job in enumerate(live) if job.stopped is None]
-        if not going:
-            return
-        if len(going) < len(live):
-            live = [live[row] for row in going]
-            keep = torch.tensor(going, device=model.device)
-            cache.select(keep)
-            lengths, chosen = lengths[keep], chosen[keep.cpu()]
-        ids = chosen.to(model.device)[:, None]
-        hidden = model.transformer.forward(ids, lengths[:, None], cache)[:, 0]
-        lengths = lengths + 1
+def _write(model: Model, jobs: Sequence[Job], rows: int) -> Iterator[Job]:
+    """Write jobs to their ends, so many at a time; yields each when it has ended."""
+    # The longest first: what is written last is short, and few rows wait for it.
+    waiting = deque(sorted(jobs, key=lambda job: job.size, reverse=True))
+    cache = Cache(model.transformer, rows, waiting[0].size)
+    shared = _read_beginning(model, jobs, cache)
+    live: list[Job] = []
+    while waiting or live:
+        begin = time.perf_counter()
+        if waiting and len(live) < rows:
+            fresh = _next_prompts(waiting, rows - len(live), token_budget(model))
+            hidden = _read_prompts(model, fresh, cache, len(live), shared)
+            writing, live = fresh, [*live, *fresh]
+        else:
+            hidden = _read_last(model, live, cache)
+            writing = live
+        _append(model, writing, model.logits(hidden))
+        seconds = time.perf_counter() - begin
+        for job in writing:
+            job.seconds += seconds / len(writing)
+        yield from (job for job in writing if job.stopped)
+        _close_gaps(live, cache)
 
 
-def _read_prompts(model: Model, jobs: list[Job]) -> tuple[Tensor, Cache, Tensor]:
-    """Last hidden state of each prompt, the filled cache, and the prompts' lengths."""
-    prompts = [job.prompt for job in jobs]
-    longest = max(map(len, prompts))
-    cache = model.transformer.new_cache(len(jobs), longest + max(job.limit for job in jobs))
-    shared = _shared_beginning(prompts)
+def _read_beginning(model: Model, jobs: Sequence[Job], cache: Cache) -> int:
+    """Put what all prompts begin with into every row; how many tokens that is."""
+    shared = _shared_beginning([job.prompt for job in jobs])
     if shared:
-        single = model.transformer.new_cache(1, shared)
-        model.hidden([prompts[0][:shared]], single)
-        cache.keys[:, :, :, :shared] = single.keys
-        cache.values[:, :, :, :shared] = single.values
-        cache.length = shared
-    lengths = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
-    hidden = model.hidden([prompt[shared:] for prompt in prompts], cache)
-    slots = torch.arange(cache.valid.shape[1], device=model.device)
-    cache.valid = (slots < lengths[:, None]) | (slots >= longest)
-    last = lengths - shared - 1
-    return hidden[torch.arange(len(jobs), device=model.device), last], cache, lengths
+        single = Cache(model.transformer, 1, shared)
+        attention = single.read(torch.zeros(1, dtype=torch.long), 0, shared)
+        model.hidden([jobs[0].prompt[:shared]], attention, keep=torch.zeros(0, dtype=torch.long))
+        cache.share(single, shared)
+    return shared
+
+
+def _next_prompts(waiting: deque[Job], most: int, budget: int) -> list[Job]:
+    """The next jobs whose prompts are read together."""
+    jobs: list[Job] = []
+    while waiting and len(jobs) < most:
+        longest = max(len(job.prompt) for job in [*jobs, waiting[0]])
+        if jobs and (len(jobs) + 1) * longest > budget:
+            break
+        jobs.append(waiting.popleft())
+    return jobs
+
+
+def _read_prompts(
+    model: Model, jobs: Sequence[Job], cache: Cache, first: int, shared: int
+) -> Tensor:
+    """Read prompts into the cache, from row `first` on; the state of the last token of each."""
+    prompts = [job.prompt[shared:] for job in jobs]
+    longest = max(map(len, prompts))
+    rows = torch.arange(first, first + len(jobs), device=model.device)
+    last = [number * longest + len(prompt) - 1 for number, prompt in enumerate(prompts)]
+    return model.hidden(
+        prompts,
+        cache.read(rows, shared, longest),
+        begin=shared,
+        keep=torch.tensor(last, device=model.device),
+    )
+
+
+def _read_last(model: Model, jobs: Sequence[Job], cache: Cache) -> Tensor:
+    """Read the token that each job wrote last; its state."""
+    lengths = [len(job.prompt) + len(job.tokens) - 1 for job in jobs]
+    attention = cache.step(torch.tensor(lengths, device=model.device), max(lengths))
+    return model.hidden(
+        [job.tokens[-1:] for job in jobs], attention, positions=[[length] for length in lengths]
+    )
+
+
+def _close_gaps(live: list[Job], cache: Cache) -> None:
+    """Take jobs that have ended out; the last row moves into each gap."""
+    for row in reversed(range(len(live))):
+        if live[row].stopped:
+            if row < len(live) - 1:
+                cache.move(len(live) - 1, row)
+                live[row] = live[-1]
+            live.pop()
 
 
 def _shared_beginning(prompts: list[list[int]]) -> int:
@@ -173,10 +222,10 @@ def _shared_beginning(prompts: list[list[int]]) -> int:
     # The lexicographically first and last differ where any two differ.
     while shared < shortest - 1 and first[shared] == last[shared]:
         shared += 1
-    return shared if shared >= SHARED_PREFIX else 0
+    return shared if shared >= SHARED_BEGINNING else 0
 
 
-def _choose(logits: Tensor, jobs: list[Job]) -> Tensor:
+def _choose(logits: Tensor, jobs: Sequence[Job]) -> Tensor:
     """The next token of each row, on the CPU. All rows share the sampling parameters."""
     request = jobs[0].request
     if request.temperature == 0:
@@ -204,8 +253,9 @@ def _candidates(logits: Tensor, request: Generate) -> tuple[Tensor, Tensor]:
     return tokens.cpu(), probabilities
 
 
-def _append(model: Model, jobs: list[Job], logits: Tensor, chosen: Tensor) -> None:
-    """Write the chosen tokens into their jobs and mark those that have ended."""
+def _append(model: Model, jobs: Sequence[Job], logits: Tensor) -> None:
+    """Choose a token for each job, write it, and mark those that have ended."""
+    chosen = _choose(logits, jobs)
     log_probs = (
         logits.gather(1, chosen.to(logits.device)[:, None])[:, 0] - logits.logsumexp(1)
     ).tolist()
@@ -224,12 +274,21 @@ def _end(model: Model, job: Job) -> None:
     """Decide whether a job has ended, and set its text if so."""
     if job.tokens[-1] == model.eos_id:
         job.stopped, job.text = "eos", model.decode(job.tokens[:-1])
-        return
-    if job.request.stop:
-        text = model.decode(job.tokens)
-        ends = [text.find(stop) for stop in job.request.stop if stop in text]
-        if ends:
-            job.stopped, job.text = "stop", text[: min(ends)]
-            return
-    if len(job.tokens) >= job.limit:
+    elif (found := _find_stop(model, job)) is not None:
+        job.stopped, job.text = "stop", found
+    elif len(job.tokens) >= job.limit:
         job.stopped, job.text = "length", model.decode(job.tokens)
+
+
+def _find_stop(model: Model, job: Job) -> str | None:
+    """The text before the first stop string, if the last token completed one."""
+    if not job.request.stop:
+        return None
+    # A token is a byte or more, so what the last one completes lies within so many.
+    reach = max(len(stop.encode()) for stop in job.request.stop)
+    tail = model.decode(job.tokens[-reach:])
+    if not any(stop in tail for stop in job.request.stop):
+        return None
+    text = model.decode(job.tokens)
+    ends = [text.find(stop) for stop in job.request.stop if stop in text]
+    return text[: min(ends)] if ends else None

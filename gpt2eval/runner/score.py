@@ -9,13 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gpt2eval.errors import ModelError
 from gpt2eval.model import Model
-from gpt2eval.runner.batches import TOKEN_BUDGET, batches, halving
+from gpt2eval.runner.batches import batches, halving, token_budget
+from gpt2eval.runner.sharing import Bundle, bundle
 from gpt2eval.runner.windows import Window, continuation, disjoint, hf_docs, sliding
 from gpt2eval.types import Rolling, Score, Scored
 
@@ -70,6 +73,9 @@ class Stream:
         )
 
 
+Row = Bundle[tuple[Stream, Window]]
+
+
 def score(
     model: Model,
     requests: Sequence[tuple[int, Score | Rolling]],
@@ -81,30 +87,43 @@ def score(
     plan_done is called once with the number of tokens that will be fed to the model.
     """
     streams = plan(model, requests)
-    work = [(stream, window) for stream in streams for window in stream.windows]
-    plan_done(sum(window.end - window.begin for _, window in work))
-    excluded = _Excluder(model)
     for stream in streams:
         if not stream.windows:  # a text of one token, say: there is nothing to condition it on
             for piece in stream.slices:
                 yield piece.request, stream.answer(piece), 0, 0.0
+    work = [(stream, window) for stream in streams for window in stream.windows]
+    rows = list(bundle(work, _tokens, model.transformer.width))
+    plan_done(sum(len(row.tokens) for row in rows))
+    excluded = _Excluder(model)
 
-    def run(batch: list[tuple[Stream, Window]]) -> float:
+    def run(batch: list[Row]) -> float:
         begin = time.perf_counter()
         _run_batch(model, batch, excluded)
         return time.perf_counter() - begin
 
-    budget = TOKEN_BUDGET[model.device.type]
-    for batch in batches(work, lambda item: item[1].end - item[1].begin, budget, batch_size):
-        for part, seconds in halving(run, batch):
-            fed = sum(window.end - window.begin for _, window in part)
-            for stream, window in part:
-                stream.computed += window.end - window.begin
-                stream.seconds += seconds * (window.end - window.begin) / fed
-                stream.waiting -= 1
-                if stream.waiting == 0:
-                    for piece in stream.slices:
-                        yield piece.request, stream.answer(piece), stream.computed, stream.seconds
+    for kind in (False, True):  # a row that branches needs a mask, the others none
+        alike = [row for row in rows if row.branches == kind]
+        for batch in batches(alike, lambda row: len(row.tokens), token_budget(model), batch_size):
+            for part, seconds in halving(run, batch):
+                yield from _finished(part, seconds)
+
+
+def _tokens(item: tuple[Stream, Window]) -> list[int]:
+    stream, window = item
+    return stream.tokens[window.begin : window.end]
+
+
+def _finished(batch: list[Row], seconds: float) -> Iterator[tuple[int, Scored, int, float]]:
+    """Answers of the streams that a batch completed, with what they cost."""
+    fed = sum(len(row.tokens) for row in batch)
+    for row in batch:
+        for (stream, _), fresh in zip(row.items, row.fresh, strict=True):
+            stream.computed += fresh
+            stream.seconds += seconds * fresh / fed
+            stream.waiting -= 1
+            if stream.waiting == 0:
+                for piece in stream.slices:
+                    yield piece.request, stream.answer(piece), stream.computed, stream.seconds
 
 
 def plan(model: Model, requests: Sequence[tuple[int, Score | Rolling]]) -> list[Stream]:
@@ -202,58 +221,67 @@ class _Excluder:
 
 
 @torch.inference_mode()
-def _run_batch(model: Model, batch: list[tuple[Stream, Window]], excluded: _Excluder) -> None:
-    rows = [stream.tokens[window.begin : window.end] for stream, window in batch]
-    hidden = model.hidden(rows)
-    for lists in _by_exclusion(batch):
-        _run_head(model, hidden, batch, lists, excluded)
+def _run_batch(model: Model, batch: list[Row], excluded: _Excluder) -> None:
+    """Compute a batch and write log-probabilities into its streams."""
+    width = max(len(row.tokens) for row in batch)
+    parts = [
+        _Part(stream, window, path[len(path) - window.count :] + number * width)
+        for number, row in enumerate(batch)
+        for (stream, window), path in zip(row.items, row.paths, strict=True)
+    ]
+    # In the order of the excluded words, so that those with the same ones go together.
+    parts.sort(key=lambda part: part.stream.excluded)
+    mask = None
+    if batch[0].branches:
+        masks = np.stack([row.mask(width) for row in batch])
+        mask = torch.from_numpy(masks)[:, None].to(model.device)
+    where = torch.from_numpy(np.concatenate([part.where for part in parts])).to(model.device)
+    hidden = model.hidden(
+        [row.tokens for row in batch],
+        model.transformer.causal(mask),
+        positions=[row.positions for row in batch],
+        keep=where,
+    )
+    done = 0
+    for words, group in groupby(parts, key=lambda part: part.stream.excluded):
+        alike = list(group)
+        size = sum(part.window.count for part in alike)
+        _run_head(model, hidden[done : done + size], alike, excluded.mask(words) if words else None)
+        done += size
 
 
-def _by_exclusion(batch: list[tuple[Stream, Window]]) -> list[list[int]]:
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for row, (stream, _) in enumerate(batch):
-        groups.setdefault(stream.excluded, []).append(row)
-    return list(groups.values())
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A window in a batch; `where` are the states that predict its scored tokens, [count]."""
+
+    stream: Stream
+    window: Window
+    where: NDArray[np.int64]
 
 
 def _run_head(
-    model: Model,
-    hidden: torch.Tensor,
-    batch: list[tuple[Stream, Window]],
-    rows: list[int],
-    excluded: _Excluder,
+    model: Model, hidden: torch.Tensor, parts: list[_Part], excluded: torch.Tensor | None
 ) -> None:
-    """Log-probabilities of the scored positions of these rows, written into their streams."""
-    words = batch[rows[0]][0].excluded
-    where: list[int] = []
-    columns: list[int] = []
-    targets: list[int] = []
-    for row in rows:
-        stream, window = batch[row]
-        width = window.end - window.begin
-        where += [row] * window.count
-        columns += range(width - window.count, width)
-        targets += stream.tokens[window.first : window.end + 1]
-    index = torch.tensor([where, columns], device=model.device)
-    log_probs, greedy, greedy_excluding = model.log_probs(
-        hidden[index[0], index[1]],
-        torch.tensor(targets, device=model.device),
-        excluded.mask(words) if words else None,
+    """Log-probabilities of the scored tokens of these parts, written into their streams."""
+    targets = np.concatenate(
+        [np.asarray(p.stream.tokens[p.window.first : p.window.end + 1]) for p in parts]
     )
-    if not torch.isfinite(log_probs).all():
+    found = model.log_probs(hidden, torch.from_numpy(targets).to(model.device), excluded)
+    log_probs, greedy, greedy_excluding = (column.cpu().numpy() for column in found)
+    if not np.isfinite(log_probs).all():
         raise ModelError(
             f"the model gave log-probabilities that are not finite ({model.dtype}); try --dtype"
             " float32, and check the checkpoint"
         )
     done = 0
-    for row in rows:
-        stream, window = batch[row]
-        part, to = slice(done, done + window.count), slice(window.first, window.end + 1)
-        stream.log_probs[to] = log_probs[part].numpy()
-        stream.greedy[to] = greedy[part].numpy()
-        stream.greedy_excluding[to] = greedy[part].numpy()
-        if words and window.first == stream.slices[0].begin:  # the continuation's first token
-            stream.greedy_excluding[window.first] = bool(greedy_excluding[done])
+    for part in parts:
+        stream, window = part.stream, part.window
+        here, to = slice(done, done + window.count), slice(window.first, window.end + 1)
+        stream.log_probs[to] = log_probs[here]
+        stream.greedy[to] = stream.greedy_excluding[to] = greedy[here]
+        if stream.excluded and window.first == stream.slices[0].begin:
+            # Words are excluded at the first token of the continuation only.
+            stream.greedy_excluding[window.first] = greedy_excluding[done]
         stream.context[to] = np.arange(window.first, window.end + 1) - window.begin
         stream.weights[to] = window.weight
         done += window.count

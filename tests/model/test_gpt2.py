@@ -12,7 +12,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from gpt2eval.checkpoint import open_checkpoint
 from gpt2eval.errors import CheckpointError, UsageError
-from gpt2eval.model import Model, load_model
+from gpt2eval.model import Cache, Model, load_model
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -68,7 +68,7 @@ def test_logits_are_those_of_transformers(pair: tuple[GPT2LMHeadModel, Model]) -
     theirs, ours = pair
     ids = some_tokens(3, 64)
     expected = theirs(ids).logits
-    found = ours.logits(ours.hidden(ids.tolist()).flatten(0, 1)).view_as(expected)
+    found = ours.logits(ours.hidden(ids.tolist())).view_as(expected)
     assert (found - expected).abs().max() < 1e-4
     assert expected.std() > 0.1  # no test of anything otherwise
 
@@ -78,13 +78,18 @@ def test_step_by_step_is_the_whole(pair: tuple[GPT2LMHeadModel, Model]) -> None:
     """A cache filled in pieces of any size gives the states of one pass."""
     _, model = pair
     ids = some_tokens(2, 40)
-    whole = model.hidden(ids.tolist())
-    cache = model.transformer.new_cache(2, 64)
+    whole = model.hidden(ids.tolist()).view(2, 40, -1)
+    cache = Cache(model.transformer, 2, 64)
+    rows = torch.arange(2)
     parts, begin = [], 0
     for size in (10, 1, 1, 7, 1, 20):
-        parts.append(model.hidden(ids[:, begin : begin + size].tolist(), cache))
+        piece = ids[:, begin : begin + size].tolist()
+        if size == 1:
+            attention = cache.step(torch.tensor([begin, begin]), begin)
+        else:
+            attention = cache.read(rows, begin, size)
+        parts.append(model.hidden(piece, attention, begin=begin).view(2, size, -1))
         begin += size
-        assert cache.length == begin
     assert (torch.cat(parts, 1) - whole).abs().max() < 1e-4
 
 
@@ -96,21 +101,42 @@ def test_parameters_are_counted_once(pair: tuple[GPT2LMHeadModel, Model]) -> Non
 @torch.inference_mode()
 def test_padding_is_never_seen(tiny_model: Model) -> None:
     rows = [some_tokens(1, length)[0].tolist() for length in (1, 5, 30, 64)]
-    together = tiny_model.hidden(rows)
+    together = tiny_model.hidden(rows).view(4, 64, -1)
     for row, states in zip(rows, together, strict=True):
-        alone = tiny_model.hidden([row])[0]
-        assert (states[: len(row)] - alone).abs().max() < 1e-4
+        assert (states[: len(row)] - tiny_model.hidden([row])).abs().max() < 1e-4
 
 
 @torch.inference_mode()
-def test_selected_rows_of_a_cache(tiny_model: Model) -> None:
+def test_rows_of_a_cache_have_ages_of_their_own(tiny_model: Model) -> None:
+    """Read at different times, moved, and stepped together."""
     ids = some_tokens(3, 12)
-    whole = tiny_model.hidden(ids.tolist())
-    cache = tiny_model.transformer.new_cache(3, 12)
-    tiny_model.hidden(ids[:, :11].tolist(), cache)
-    cache.select(torch.tensor([2, 0]))
-    last = tiny_model.hidden(ids[[2, 0], 11:].tolist(), cache)
-    assert (last[:, 0] - whole[[2, 0], 11]).abs().max() < 1e-4
+    whole = tiny_model.hidden(ids.tolist()).view(3, 12, -1)
+    cache = Cache(tiny_model.transformer, 3, 20)
+    for row, length in ((0, 11), (1, 4), (2, 7)):
+        tiny_model.hidden([ids[row, :length].tolist()], cache.read(torch.tensor([row]), 0, length))
+    cache.move(2, 0)
+    attention = cache.step(torch.tensor([7, 4]), 7)
+    found = tiny_model.hidden([[ids[2, 7]], [ids[1, 4]]], attention, positions=[[7], [4]])
+    assert (found[0] - whole[2, 7]).abs().max() < 1e-4
+    assert (found[1] - whole[1, 4]).abs().max() < 1e-4
+
+
+@torch.inference_mode()
+def test_a_shared_beginning(tiny_model: Model) -> None:
+    ids = some_tokens(1, 30)[0].tolist()
+    single, cache = Cache(tiny_model.transformer, 1, 20), Cache(tiny_model.transformer, 2, 30)
+    tiny_model.hidden([ids[:20]], single.read(torch.tensor([0]), 0, 20))
+    cache.share(single, 20)
+    found = tiny_model.hidden([ids[20:]], cache.read(torch.tensor([1]), 20, 10), begin=20)
+    assert (found - tiny_model.hidden([ids])[20:]).abs().max() < 1e-4
+
+
+@torch.inference_mode()
+def test_only_the_states_that_are_kept(pair: tuple[GPT2LMHeadModel, Model]) -> None:
+    _, model = pair
+    rows = some_tokens(2, 20).tolist()
+    keep = torch.tensor([3, 39, 20, 3])
+    assert (model.hidden(rows, keep=keep) - model.hidden(rows)[keep]).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -118,12 +144,11 @@ def test_selected_rows_of_a_cache(tiny_model: Model) -> None:
 def test_half_precision_stays_near(tiny_checkpoint: Path, tiny_model: Model, dtype: str) -> None:
     half = load_model(open_checkpoint(tiny_checkpoint), "cpu", dtype)
     assert half.dtype == getattr(torch, dtype)
-    assert half.head.dtype == torch.float32
     ids = some_tokens(2, 64)
     hidden = half.hidden(ids.tolist())
     assert hidden.dtype == half.dtype
-    found = half.logits(hidden.flatten(0, 1))
-    expected = tiny_model.logits(tiny_model.hidden(ids.tolist()).flatten(0, 1))
+    found = half.logits(hidden)
+    expected = tiny_model.logits(tiny_model.hidden(ids.tolist()))
     assert found.dtype == torch.float32
     difference = (found.log_softmax(-1) - expected.log_softmax(-1)).abs()
     assert 0 < difference.mean() < 0.1 * expected.std()
@@ -133,7 +158,7 @@ def test_half_precision_stays_near(tiny_checkpoint: Path, tiny_model: Model, dty
 def test_log_probs_in_pieces(tiny_model: Model) -> None:
     """More positions than the head takes at once."""
     ids = some_tokens(6, 50)
-    hidden = tiny_model.hidden(ids.tolist()).flatten(0, 1)
+    hidden = tiny_model.hidden(ids.tolist())
     targets = some_tokens(6, 50).flatten().flip(0)
     log_probs, greedy, excluding = tiny_model.log_probs(hidden, targets)
     logits = tiny_model.logits(hidden)
@@ -166,6 +191,7 @@ def test_tied_embeddings_stay_tied(tmp_path: Path, tiny_checkpoint: Path) -> Non
     theirs = write(tiny_checkpoint, tmp_path / "tied", {})
     ours = load_model(open_checkpoint(tmp_path / "tied"), "cpu")
     assert ours.head.tolist() == theirs.transformer.wte.weight.tolist()
+    assert ours.head is ours.transformer.tensors["wte.weight"]
 
 
 def test_untied_embeddings_stay_apart(tmp_path: Path, tiny_checkpoint: Path) -> None:

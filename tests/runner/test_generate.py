@@ -35,7 +35,7 @@ def plain_greedy(model: Any, prompt: Sequence[int], count: int) -> list[int]:
     tokens = list(prompt)
     with torch.inference_mode():
         for _ in range(count):
-            logits = model.logits(model.hidden([tokens])[0, -1:])
+            logits = model.logits(model.hidden([tokens])[-1:])
             tokens.append(int(logits.argmax()))
             if tokens[-1] == model.eos_id:
                 break
@@ -153,7 +153,7 @@ def test_log_probabilities_are_those_of_the_model(never_ending: Any) -> None:
     prompt = never_ending.encode([PROMPT])[0]
     with torch.inference_mode():
         tokens = [*prompt, *found.tokens.tolist()]
-        logits = never_ending.logits(never_ending.hidden([tokens[:-1]])[0, len(prompt) - 1 :])
+        logits = never_ending.logits(never_ending.hidden([tokens[:-1]])[len(prompt) - 1 :])
         expected = logits.log_softmax(-1)[range(9), found.tokens.tolist()]
     assert found.logprobs.tolist() == pytest.approx(expected.tolist(), abs=1e-4)
 
@@ -241,9 +241,9 @@ def test_shared_beginning_changes_nothing(
     ends = ("", " a", " and the bell", " the", " the ships were counted")
     requests = [Generate(beginning + end, 4 + 3 * n, **options) for n, end in enumerate(ends)]
     prompts = never_ending.encode([request.prompt for request in requests])
-    assert runner._shared_beginning(prompts) >= runner.SHARED_PREFIX
+    assert runner._shared_beginning(prompts) >= runner.SHARED_BEGINNING
     shared = write(never_ending, *requests)
-    monkeypatch.setattr(runner, "SHARED_PREFIX", 10**9)
+    monkeypatch.setattr(runner, "SHARED_BEGINNING", 10**9)
     assert runner._shared_beginning(prompts) == 0
     for one, other in zip(shared, write(never_ending, *requests), strict=True):
         assert one.tokens.tolist() == other.tokens.tolist()
@@ -264,7 +264,7 @@ def test_shared_beginning_changes_nothing(
 def test_length_of_a_shared_beginning(
     monkeypatch: pytest.MonkeyPatch, prompts: list[list[int]], expected: int
 ) -> None:
-    monkeypatch.setattr(runner, "SHARED_PREFIX", 1)
+    monkeypatch.setattr(runner, "SHARED_BEGINNING", 1)
     assert runner._shared_beginning(prompts) == expected
 
 

@@ -33,7 +33,7 @@ def by_hand(model: Any, context: Sequence[int], target: Sequence[int]) -> list[f
     """Log-probabilities of target tokens by one plain pass, no batch and no window."""
     tokens = [*context, *target]
     with torch.inference_mode():
-        logits = model.logits(model.hidden([tokens[:-1]])[0])
+        logits = model.logits(model.hidden([tokens[:-1]]))
         rows = logits.log_softmax(-1)[len(context) - 1 :]
     return [float(row[token]) for row, token in zip(rows, target, strict=True)]
 
@@ -289,7 +289,7 @@ def test_non_ascii(tiny_model: Any, text: str) -> None:
 def ranking(model: Any, context: Sequence[int]) -> list[int]:
     """All tokens after a context, likeliest first."""
     with torch.inference_mode():
-        logits = model.logits(model.hidden([list(context)])[0, -1:])[0]
+        logits = model.logits(model.hidden([list(context)])[-1:])[0]
     return [int(token) for token in logits.argsort(descending=True)]
 
 

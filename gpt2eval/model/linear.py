@@ -1,0 +1,107 @@
+"""Linear layers, by the kernel that is fastest on the processor at hand.
+
+torch multiplies float32 matrices with MKL, which reaches its peak on some processors and less than
+half of it on others, where oneDNN with weights in its own layout ("packed") does not fall short. In
+half precision packed weights always win. Which one a float32 model gets is measured when it is
+loaded, with a margin, so that the same machine takes the same path every time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+GAIN = 1.4  # how much faster packed float32 weights must be than plain ones to be taken
+ROWS = 256  # positions in the measurement
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """`x @ weight + bias`, its weight [in, out] plain or packed."""
+
+    weight: Tensor
+    bias: Tensor
+    packed: bool
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[n, in] -> [n, out]."""
+        if self.packed:
+            return _packed(x, self.weight, self.bias)
+        return torch.addmm(self.bias, x, self.weight)
+
+    def gelu(self, x: Tensor) -> Tensor:
+        """[n, in] -> [n, out], through the tanh form of GELU."""
+        if self.packed:
+            return _packed(x, self.weight, self.bias, "gelu", "tanh")
+        return torch.nn.functional.gelu(self(x), approximate="tanh")
+
+    def add_to(self, x: Tensor, hidden: Tensor) -> Tensor:
+        """`x` + the layer's output for `hidden`; the memory of x [n, out] may be used for it."""
+        if self.packed:
+            return x.add_(self(hidden))
+        return x.add_(self.bias).addmm_(hidden, self.weight)
+
+
+def linear(weight: Tensor, bias: Tensor) -> Linear:
+    """A layer from a plain weight [in, out] that is on its device and in its dtype."""
+    if _packing_pays(weight.device.type, weight.dtype):
+        return Linear(_pack(weight), bias, packed=True)
+    return Linear(weight, bias, packed=False)
+
+
+def times_transposed(x: Tensor, weight: Tensor) -> Tensor:
+    """x [n, in] times the transpose of a plain weight [out, in]."""
+    if _packing_pays(weight.device.type, weight.dtype):
+        return _packed(x, weight, None)  # packs as it goes, which many rows pay for
+    return x @ weight.t()
+
+
+@cache
+def _packing_pays(device: str, dtype: torch.dtype) -> bool:
+    """Whether packed weights are to be used; measured once in a process, for float32 only."""
+    if device != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    weight, bias = torch.ones(768, 3072, dtype=dtype), torch.ones(3072, dtype=dtype)
+    x = torch.ones(ROWS, 768, dtype=dtype)
+    try:
+        packed = _pack(weight)
+        _packed(x, packed, bias)
+    except (RuntimeError, AttributeError, NotImplementedError):  # a build or processor without it
+        return False
+    if dtype != torch.float32:
+        return True
+    plain, own = _seconds(
+        lambda: torch.addmm(bias, x, weight), lambda: _packed(x, packed, bias)
+    )
+    return plain > GAIN * own
+
+
+def _seconds(*works: Callable[[], Tensor], repeats: int = 6) -> list[float]:
+    """The shortest time of each, on one thread and in turn, in processor time, which a busy machine does not stretch."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    shortest = [float("inf")] * len(works)
+    for _ in range(repeats):
+        for number, work in enumerate(works):
+            begin = time.thread_time()
+            work()
+            shortest[number] = min(shortest[number], time.thread_time() - begin)
+    torch.set_num_threads(threads)
+    return shortest
+
+
+def _pack(weight: Tensor) -> Tensor:
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.t().contiguous(), ROWS)
+    return packed
+
+
+def _packed(
+    x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none", form: str = ""
+) -> Tensor:
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], form)
+    return out

@@ -1,0 +1,107 @@
+"""The tensors of a checkpoint, read one at a time, so that memory holds the weights once.
+
+transformers would build a model, fill it and keep both; that costs seconds of imports, and twice
+the memory where the dtype on disk is not the one that is wanted. Safetensors are mapped; pickles are
+read with `weights_only`.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gpt2eval.checkpoint import Checkpoint, expected_shapes
+from gpt2eval.errors import CheckpointError
+
+HEAD = "lm_head.weight"
+
+
+def read_weights(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
+    """(name without `transformer.`, tensor as it is on disk) of every tensor of the model.
+
+    Raises CheckpointError where one is missing, of another shape, not of floating point, or not
+    finite, and where the file cannot be read.
+    """
+    wanted = dict(expected_shapes(checkpoint.config))
+    if not checkpoint.config.get("tie_word_embeddings", True):
+        wanted[HEAD] = wanted["wte.weight"]
+    found = 0
+    for name, tensor in _stored(checkpoint):
+        if name in wanted:
+            _check(checkpoint, name, tensor, wanted.pop(name))
+            found += 1
+            yield name, tensor
+    if wanted:
+        raise CheckpointError(
+            f"the weights of {checkpoint.path} do not fit config.json: missing:"
+            f" {', '.join(sorted(wanted)[:4])} ({len(wanted)} in all; {found} found)"
+        )
+
+
+def _stored(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
+    read = _read_safetensors if checkpoint.kind == "safetensors" else _read_pickle
+    for path in checkpoint.weights:
+        try:
+            for name, tensor in read(path):
+                yield name.removeprefix("transformer."), tensor
+        except CheckpointError:
+            raise
+        except Exception as error:  # pickle, zip and safetensors errors have no common class
+            reason = str(error).strip().splitlines()
+            raise CheckpointError(
+                f"the weights of {checkpoint.path} cannot be loaded ({type(error).__name__}:"
+                f" {reason[0] if reason else 'no reason given'}); expected a complete GPT-2"
+                " checkpoint"
+            ) from error
+
+
+def _read_safetensors(path: Path) -> Iterator[tuple[str, Tensor]]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        names = list(file.keys())
+    # The largest first: while it is copied, memory holds it twice.
+    for name in sorted(names, key=lambda name: not name.endswith("wte.weight")):
+        # Opened anew for each tensor: what was read of a mapped file stays resident until it is
+        # closed, and would count beside the copies that are made of it.
+        with safe_open(path, framework="pt") as file:
+            yield name, file.get_tensor(name)
+
+
+def _read_pickle(path: Path) -> Iterator[tuple[str, Tensor]]:
+    # Files from before torch 1.6 are no zip archives and cannot be mapped.
+    content = torch.load(
+        path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+    )
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"{path} holds a {type(content).__name__}; expected a dictionary of tensors"
+        )
+    while content:
+        name, tensor = content.popitem()
+        if isinstance(tensor, Tensor):
+            yield str(name), tensor
+
+
+def _check(checkpoint: Checkpoint, name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        raise CheckpointError(
+            f"the weights of {checkpoint.path} do not fit config.json: tensor {name!r} has shape"
+            f" {tuple(tensor.shape)}, expected {shape}"
+        )
+    if not tensor.is_floating_point():
+        raise CheckpointError(
+            f"{checkpoint.path}: tensor {name!r} is of {tensor.dtype}; expected floating point"
+            " (quantised checkpoints cannot be scored)"
+        )
+    # A sum is finite only if every term is, and takes one pass without a copy.
+    bad = 0 if torch.isfinite(tensor.sum()) else int((~torch.isfinite(tensor)).sum())
+    if bad:
+        raise CheckpointError(
+            f"{checkpoint.path}: tensor {name!r} holds {bad} values that are NaN or infinite;"
+            " the training run that wrote it diverged, or the file is damaged"
+        )
