@@ -55,7 +55,7 @@ def linear(weight: Tensor, bias: Tensor) -> Linear:
 
 
 def times_transposed(x: Tensor, weight: Tensor) -> Tensor:
-    """x [n, in] times the transpose of a plain weight [out, in]."""
+    """Multiply x [n, in] by the transpose of a plain weight [out, in]."""
     if _packing_pays(weight.device.type, weight.dtype):
         return _packed(x, weight, None)  # packs as it goes, which many rows pay for
     return x @ weight.t()
@@ -64,7 +64,7 @@ def times_transposed(x: Tensor, weight: Tensor) -> Tensor:
 @cache
 def _packing_pays(device: str, dtype: torch.dtype) -> bool:
     """Whether packed weights are to be used; measured once in a process, for float32 only."""
-    if device != "cpu" or not torch.backends.mkldnn.is_available():
+    if device != "cpu" or not torch._C._has_mkldnn:
         return False
     weight, bias = torch.ones(768, 3072, dtype=dtype), torch.ones(3072, dtype=dtype)
     x = torch.ones(ROWS, 768, dtype=dtype)
@@ -75,14 +75,15 @@ def _packing_pays(device: str, dtype: torch.dtype) -> bool:
         return False
     if dtype != torch.float32:
         return True
-    plain, own = _seconds(
-        lambda: torch.addmm(bias, x, weight), lambda: _packed(x, packed, bias)
-    )
+    plain, own = _seconds(lambda: torch.addmm(bias, x, weight), lambda: _packed(x, packed, bias))
     return plain > GAIN * own
 
 
 def _seconds(*works: Callable[[], Tensor], repeats: int = 6) -> list[float]:
-    """The shortest time of each, on one thread and in turn, in processor time, which a busy machine does not stretch."""
+    """The shortest time of each, in turn, on one thread.
+
+    In processor time, which a busy machine does not stretch.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     shortest = [float("inf")] * len(works)

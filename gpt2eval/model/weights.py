@@ -1,8 +1,8 @@
 """The tensors of a checkpoint, read one at a time, so that memory holds the weights once.
 
 transformers would build a model, fill it and keep both; that costs seconds of imports, and twice
-the memory where the dtype on disk is not the one that is wanted. Safetensors are mapped; pickles are
-read with `weights_only`.
+the memory where the dtype on disk is not the one that is wanted. Safetensors are mapped; pickles
+are read with `weights_only`.
 """
 
 from __future__ import annotations
@@ -74,9 +74,7 @@ def _read_safetensors(path: Path) -> Iterator[tuple[str, Tensor]]:
 
 def _read_pickle(path: Path) -> Iterator[tuple[str, Tensor]]:
     # Files from before torch 1.6 are no zip archives and cannot be mapped.
-    content = torch.load(
-        path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-    )
+    content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     if not isinstance(content, dict):
         raise CheckpointError(
             f"{path} holds a {type(content).__name__}; expected a dictionary of tensors"

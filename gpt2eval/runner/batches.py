@@ -16,8 +16,8 @@ Out = TypeVar("Out")
 CPU_TOKENS = 2048
 # Floats that a token of a batch takes up at its widest, in multiples of the model's width.
 ACTIVATIONS = 24
-# The cache of a processor's decoding batch, in bytes: rows beyond it would read more of the cache in
-# a step than they save of the weights. A few rows are worth any cache.
+# The cache of a processor's decoding batch, in bytes: more rows would read more of the cache in a
+# step than they save of the weights. A few rows are worth any cache.
 CPU_CACHE = 250_000_000
 CPU_ROWS = 4
 SHARE = 0.5  # of an accelerator's free memory that a batch may fill
@@ -56,7 +56,7 @@ def batches(
 
 
 def cache_rows(model: Model, capacity: int) -> int:
-    """How many texts of at most `capacity` tokens may be written at a time, by the memory there is."""
+    """How many texts of `capacity` tokens may be written at a time, by the memory there is."""
     size = Cache.bytes_per_token(model.transformer) * capacity
     if model.device.type != "cuda":
         return max(CPU_ROWS, CPU_CACHE // size)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 Item = TypeVar("Item")
 
+WORTH_IT = 8  # common tokens from which a mask is worth its trouble
+
 
 @dataclass(slots=True)
 class Bundle(Generic[Item]):
@@ -61,7 +63,7 @@ def bundle(
             apart = _joint(len(current.tokens), current.branches, width) + _joint(
                 len(tokens), False, width
             )
-            if shared and _joint(total, True, width) < apart:
+            if shared >= WORTH_IT and _joint(total, True, width) < apart:
                 _add(current, item, tokens, shared)
                 continue
             yield current

@@ -44,9 +44,9 @@ def fed(tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> list[list[list[int]
     batches: list[list[list[int]]] = []
     original = type(tiny_model).hidden
 
-    def hidden(self: Any, rows: Sequence[Sequence[int]], cache: Any = None) -> Any:
+    def hidden(self: Any, rows: Sequence[Sequence[int]], *rest: Any, **named: Any) -> Any:
         batches.append([list(row) for row in rows])
-        return original(self, rows, cache)
+        return original(self, rows, *rest, **named)
 
     monkeypatch.setattr(type(tiny_model), "hidden", hidden)
     return batches
@@ -164,10 +164,10 @@ def test_out_of_memory_changes_nothing(tiny_model: Any, monkeypatch: pytest.Monk
     expected = ask(tiny_model, *requests)
     original = type(tiny_model).hidden
 
-    def hidden(self: Any, rows: Sequence[Any], cache: Any = None) -> Any:
+    def hidden(self: Any, rows: Sequence[Any], *rest: Any, **named: Any) -> Any:
         if len(rows) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(self, rows, cache)
+        return original(self, rows, *rest, **named)
 
     monkeypatch.setattr(type(tiny_model), "hidden", hidden)
     found = ask(tiny_model, *requests)
