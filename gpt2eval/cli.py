@@ -40,6 +40,28 @@ def app() -> None:
     """
 
 
+class _CountOrAuto(click.ParamType):
+    """A whole number, or the word `auto`."""
+
+    name = "count"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        """Leave `auto` for RunOptions to understand."""
+        if value == "auto":
+            return "auto"
+        found: int = click.INT.convert(value, param, ctx)
+        return found
+
+
+def _type(item: Field[Any]) -> Any:
+    """The type of a field's command-line option."""
+    if item.metadata.get("auto"):
+        return _CountOrAuto()
+    return int if "int" in str(item.type) else str
+
+
 def _run_option(item: Field[Any]) -> Callable[[Any], Any]:
     """The command-line option of a field of RunOptions."""
     flag = item.metadata.get("flag", "--" + _dashes(item.name))
@@ -49,7 +71,7 @@ def _run_option(item: Field[Any]) -> Callable[[Any], Any]:
     return click.option(
         flag,
         item.name,
-        type=int if "int" in str(item.type) else str,
+        type=_type(item),
         default=default,
         multiple=item.metadata.get("multiple", False),
         metavar=item.metadata.get("metavar", "NAME"),

@@ -21,7 +21,7 @@ class RunOptions:
     """What to score, on what, and where the results go. Raises UsageError for values out of range.
 
     The metadata of each field make its command-line flag: `help`, `metavar`, `flag` where the flag
-    is not the field's name, and `multiple`.
+    is not the field's name, and `multiple`, and `auto` where that word stands for None.
     """
 
     models: tuple[str, ...] = _option(
@@ -52,7 +52,10 @@ class RunOptions:
     )
     limit_first: int | None = _option("Score the first N samples a task.", metavar="N")
     batch_size: int | None = _option(
-        "Most sequences in a batch.  [default: as many as a token budget holds]", metavar="N"
+        "Most sequences in a batch, or auto: as many as fit; fewer where memory runs out."
+        "  [default: auto]",
+        metavar="N|auto",
+        auto=True,
     )
     dtype: str = _option(f"Precision of the weights: {', '.join(DTYPES)}.", default="float32")
     device: str = _option("auto, cpu, cuda, cuda:N or mps.", default="auto")
@@ -66,6 +69,8 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", _SHORT_DTYPES.get(self.dtype, self.dtype))
+        if self.batch_size == "auto":
+            object.__setattr__(self, "batch_size", None)
         for name in ("limit", "limit_first", "batch_size"):
             self._need(name, _is_count, "a whole number of at least 1")
         self._need(

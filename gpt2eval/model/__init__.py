@@ -2,5 +2,6 @@
 
 from gpt2eval.model.gpt2 import Attention, Cache
 from gpt2eval.model.loading import Model, load_model
+from gpt2eval.model.recorded import RecordedStep
 
-__all__ = ["Attention", "Cache", "Model", "load_model"]
+__all__ = ["Attention", "Cache", "Model", "RecordedStep", "load_model"]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gpt2eval.errors import ModelError
-from gpt2eval.model import Cache, Model
+from gpt2eval.model import Cache, Model, RecordedStep
 from gpt2eval.runner.batches import cache_rows, fewer, out_of_memory, token_budget
 from gpt2eval.types import Generate, Generated
 
@@ -138,6 +138,7 @@ def _write(model: Model, jobs: Sequence[Job], rows: int) -> Iterator[Job]:
     waiting = deque(sorted(jobs, key=lambda job: job.size, reverse=True))
     cache = Cache(model.transformer, rows, waiting[0].size)
     shared = _read_beginning(model, jobs, cache)
+    step = RecordedStep(cache) if model.device.type == "cuda" else _plain_step(model, cache)
     live: list[Job] = []
     while waiting or live:
         begin = time.perf_counter()
@@ -146,7 +147,8 @@ def _write(model: Model, jobs: Sequence[Job], rows: int) -> Iterator[Job]:
             hidden = _read_prompts(model, fresh, cache, len(live), shared)
             writing, live = fresh, [*live, *fresh]
         else:
-            hidden = _read_last(model, live, cache)
+            lengths = [len(job.prompt) + len(job.tokens) - 1 for job in live]
+            hidden = step([job.tokens[-1] for job in live], lengths)
             writing = live
         _append(model, writing, model.logits(hidden))
         seconds = time.perf_counter() - begin
@@ -194,13 +196,18 @@ def _read_prompts(
     )
 
 
-def _read_last(model: Model, jobs: Sequence[Job], cache: Cache) -> Tensor:
-    """Read the token that each job wrote last; its state."""
-    lengths = [len(job.prompt) + len(job.tokens) - 1 for job in jobs]
-    attention = cache.step(torch.tensor(lengths, device=model.device), max(lengths))
-    return model.hidden(
-        [job.tokens[-1:] for job in jobs], attention, positions=[[length] for length in lengths]
-    )
+def _plain_step(model: Model, cache: Cache) -> Callable[[Sequence[int], Sequence[int]], Tensor]:
+    """A function that reads a token of each of the first rows, at these slots: their states."""
+
+    def step(tokens: Sequence[int], lengths: Sequence[int]) -> Tensor:
+        attention = cache.step(torch.tensor(lengths, device=model.device), max(lengths))
+        return model.hidden(
+            [[token] for token in tokens],
+            attention,
+            positions=[[length] for length in lengths],
+        )
+
+    return step
 
 
 def _close_gaps(live: list[Job], cache: Cache) -> None:
