@@ -40,25 +40,15 @@ def app() -> None:
     """
 
 
-class _CountOrAuto(click.ParamType):
-    """A whole number, or the word `auto`."""
-
-    name = "count"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | str:
-        """Leave `auto` for RunOptions to understand."""
-        if value == "auto":
-            return "auto"
-        found: int = click.INT.convert(value, param, ctx)
-        return found
+def _count_or_word(text: str) -> int | str:
+    """A whole number; any other text is for RunOptions to understand or to refuse."""
+    return int(text) if text.isascii() and text.isdigit() else text
 
 
 def _type(item: Field[Any]) -> Any:
     """The type of a field's command-line option."""
     if item.metadata.get("auto"):
-        return _CountOrAuto()
+        return _count_or_word
     return int if "int" in str(item.type) else str
 
 

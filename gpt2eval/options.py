@@ -69,7 +69,8 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", _SHORT_DTYPES.get(self.dtype, self.dtype))
-        if self.batch_size == "auto":
+        batch_size: object = self.batch_size
+        if batch_size == "auto":
             object.__setattr__(self, "batch_size", None)
         for name in ("limit", "limit_first", "batch_size"):
             self._need(name, _is_count, "a whole number of at least 1")
