@@ -31,13 +31,32 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "token_normalize_func": _dash
 @click.group(context_settings=SETTINGS)
 @click.version_option(__version__, prog_name="gpt2eval")
 def app() -> None:
-    r"""Score GPT-2 checkpoints on standard benchmarks and write the report.
+    """Score GPT-2 checkpoints on standard benchmarks and write the report.
 
     \b
     gpt2eval run                          bundled checkpoints on bundled samples, offline
     gpt2eval run --model gpt2             a checkpoint from the Hugging Face hub
     gpt2eval run --model ./a --model ./b --tasks wikitext2,lambada --data DIR
     """
+
+
+class _Whole(click.ParamType):
+    """A whole number; with `auto`, that word stands for None."""
+
+    name = "number"
+
+    def __init__(self, auto: bool) -> None:
+        self.auto = auto
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | None:
+        """The number, or a usage error that says what was expected."""
+        if self.auto and value == "auto":
+            return None
+        try:
+            return int(value)
+        except ValueError:
+            also = " or auto" if self.auto else ""
+            self.fail(f"{value!r}; expected a whole number{also}", param, ctx)
 
 
 def _run_option(item: Field[Any]) -> Callable[[Any], Any]:
@@ -49,11 +68,11 @@ def _run_option(item: Field[Any]) -> Callable[[Any], Any]:
     return click.option(
         flag,
         item.name,
-        type=int if "int" in str(item.type) else str,
+        type=_Whole(item.metadata.get("auto", False)) if "int" in str(item.type) else str,
         default=default,
         multiple=item.metadata.get("multiple", False),
         metavar=item.metadata.get("metavar", "NAME"),
-        show_default=bool(default),
+        show_default=default not in (None, ()),
         help=item.metadata["help"],
     )
 

@@ -203,7 +203,10 @@ def _check_samples(name: str, samples: Sequence[Sample]) -> None:
     seen: set[str] = set()
     for sample in samples:
         if sample.id in seen:
-            raise DataError(f"{name}: two samples have the id {sample.id!r}; ids must differ")
+            raise DataError(
+                f"{name}: two samples have the id {sample.id!r}; expected ids that differ. Remove"
+                " one of the two, or the ids: then rows are counted"
+            )
         seen.add(sample.id)
 
 
