@@ -6,6 +6,8 @@ Heavy packages are imported inside the commands, so that `--help` answers at onc
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
@@ -14,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from gpt2eval import __version__
-from gpt2eval.errors import Gpt2EvalError
+from gpt2eval.errors import Gpt2EvalError, StoreError
 from gpt2eval.options import RunOptions
 
 INTERRUPTED = 3
@@ -130,17 +132,31 @@ def explain_command(name: str, tasks_dir: str | None) -> None:
 
 def main() -> NoReturn:
     """Run the command line; errors raised on purpose become one message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an arrow must not stop an ASCII terminal
+            stream.reconfigure(errors="replace")
     try:
         app(standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("\nInterrupted. The same command goes on where this one stopped.", err=True)
+        click.echo("Interrupted. The same command goes on where this one stopped.", err=True)
         sys.exit(INTERRUPTED)
     except Gpt2EvalError as error:
         click.echo(f"gpt2eval: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the exit would fail to flush once more
+        place = error.filename or "the output"
+        click.echo(
+            f"gpt2eval: {place} could not be read or written ({error.strerror}); make room or check"
+            " permissions, and run the same command again: what was saved is kept",
+            err=True,
+        )
+        sys.exit(StoreError.exit_code)
     sys.exit(0)

@@ -255,6 +255,30 @@ def test_help_keeps_the_examples_apart(tmp_path):
     assert "\\b" not in " ".join(lines)
 
 
+def test_a_terminal_without_arrows(finished, checkpoint, data):
+    """ASCII gets a question mark for what it lacks; before, it got a traceback."""
+    place, _ = finished
+    arguments = ("run", "--model", checkpoint, "--tasks", TASKS, "--data", data)
+    done = gpt2eval(*arguments, cwd=place, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "word_perplexity ?" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_to_a_full_disk(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gpt2eval", "tasks"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+    assert done.returncode == 4
+    assert done.stderr.startswith("gpt2eval: the output could not be read or written (No space")
+    assert done.stderr.count("\n") == 1
+
+
 def test_batch_size_auto_is_the_default(finished, checkpoint, data):
     place, _ = finished
     arguments = ("--model", checkpoint, "--tasks", TASKS, "--data", data, "--batch_size", "auto")
