@@ -39,26 +39,23 @@ def app() -> None:
     gpt2eval run                          bundled checkpoints on bundled samples, offline
     gpt2eval run --model gpt2             a checkpoint from the Hugging Face hub
     gpt2eval run --model ./a --model ./b --tasks wikitext2,lambada --data DIR
-    """
+    """  # noqa: D301 (click wants the character itself)
 
 
-class _Whole(click.ParamType):
-    """A whole number; with `auto`, that word stands for None."""
+def _whole(text: str) -> int:
+    """A whole number, or a usage error that says what was expected."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}; expected a whole number") from error
 
-    name = "number"
 
-    def __init__(self, auto: bool) -> None:
-        self.auto = auto
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int | None:
-        """The number, or a usage error that says what was expected."""
-        if self.auto and value == "auto":
-            return None
-        try:
-            return int(value)
-        except ValueError:
-            also = " or auto" if self.auto else ""
-            self.fail(f"{value!r}; expected a whole number{also}", param, ctx)
+def _whole_or_auto(text: str) -> int | None:
+    """The same; `auto` is None."""
+    try:
+        return None if text == "auto" else int(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}; expected a whole number or auto") from error
 
 
 def _run_option(item: Field[Any]) -> Callable[[Any], Any]:
@@ -67,10 +64,11 @@ def _run_option(item: Field[Any]) -> Callable[[Any], Any]:
     default = None if item.default is MISSING else item.default
     if isinstance(default, bool):
         return click.option(flag, item.name, is_flag=True, help=item.metadata["help"])
+    kind = _whole_or_auto if item.metadata.get("auto") else _whole
     return click.option(
         flag,
         item.name,
-        type=_Whole(item.metadata.get("auto", False)) if "int" in str(item.type) else str,
+        type=kind if "int" in str(item.type) else str,
         default=default,
         multiple=item.metadata.get("multiple", False),
         metavar=item.metadata.get("metavar", "NAME"),
@@ -130,6 +128,14 @@ def explain_command(name: str, tasks_dir: str | None) -> None:
     explain(select(pattern, discover(tasks_dir)))
 
 
+def _give_up_output() -> None:
+    """Let go of what stdout refused to take, or the exit would fail to flush it once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main() -> NoReturn:
     """Run the command line; errors raised on purpose become one message and an exit code."""
     for stream in (sys.stdout, sys.stderr):
@@ -151,7 +157,7 @@ def main() -> NoReturn:
         click.echo(f"gpt2eval: {error}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the exit would fail to flush once more
+        _give_up_output()
         place = error.filename or "the output"
         click.echo(
             f"gpt2eval: {place} could not be read or written ({error.strerror}); make room or check"

@@ -140,7 +140,11 @@ def test_sgml_entities(tmp_path: Path, written: str, read: str) -> None:
 @pytest.mark.parametrize(
     "lines",
     [
-        ("<DOC genre='news' docid='d' sysid=x>", "<SEG n='1' id=1>a</SEG>", '<seg ID = "2">b</seg>'),
+        (
+            "<DOC genre='news' docid='d' sysid=x>",
+            "<SEG n='1' id=1>a</SEG>",
+            '<seg ID = "2">b</seg>',
+        ),
         ('<doc docid = "d">', "<seg>a</seg>", "<seg >b</seg >"),
         ("<doc docid=d>", '<seg id="1">a</seg><seg id="2">b</seg>'),
     ],
@@ -176,7 +180,10 @@ def test_bad_jsonl(tmp_path: Path, content: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a,b\n1,2\n3\n", r"rows\.csv, line 3: column 'b' is missing; expected a and b, found a, b"),
+        (
+            "a,b\n1,2\n3\n",
+            r"rows\.csv, line 3: column 'b' is missing; expected a and b, found a, b",
+        ),
         ("x,y\n1,2\n", r"line 2: column 'a' is missing; expected a and b, found x, y"),
         ("a,b\n1,2\n3,4, five\n", r"line 3: more fields than the header's 2; .* quotes"),
         ('a,b\n1,"2\n3,4\n', r"rows\.csv, line \d: not valid CSV \(unexpected end of data"),
