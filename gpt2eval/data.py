@@ -97,8 +97,9 @@ def load(dataset: Dataset, place: str | Path, *, offline: bool = False) -> Loade
 
 def _find(dataset: Dataset, directory: Path) -> list[Path]:
     if not directory.is_dir():
+        state = "is a file" if directory.exists() else "does not exist"
         raise DataError(
-            f"data directory {str(directory)!r} does not exist; expected a directory with"
+            f"data directory {str(directory)!r} {state}; expected a directory with"
             f" {' or '.join(' + '.join(names) for names in dataset.files)}"
         )
     for names in dataset.files:
@@ -179,7 +180,10 @@ def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
 
 
 def read_text(path: Path) -> str:
-    """The whole file as text, line ends as they are; `.gz` is unpacked. UTF-8 or a DataError."""
+    """The whole file as text, line ends as they are; `.gz` is unpacked. UTF-8 or a DataError.
+
+    A byte order mark at the beginning is not part of the text.
+    """
     try:
         if path.suffix == ".gz":
             with gzip.open(path, "rb") as file:
@@ -188,7 +192,7 @@ def read_text(path: Path) -> str:
                 raise DataError(f"{path} unpacks to more than {MAX_UNPACKED} bytes")
         else:
             content = path.read_bytes()
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise DataError(
@@ -231,6 +235,11 @@ def read_csv(paths: Sequence[Path], *columns: str) -> Iterator[Row]:
         csv.field_size_limit(10_000_000)
         try:
             for row in reader:
+                if None in row:  # what the header has no name for
+                    raise DataError(
+                        f"{path}, line {reader.line_num}: more fields than the header's"
+                        f" {len(row) - 1}; a text with a comma in it stands in quotes"
+                    )
                 yield _checked(row, columns, f"{path}, line {reader.line_num}")
         except csv.Error as error:
             # The outer reader counts a line only once it is a row.
@@ -240,10 +249,16 @@ def read_csv(paths: Sequence[Path], *columns: str) -> Iterator[Row]:
 
 def _checked(row: Mapping[str, Any], columns: Sequence[str], place: str) -> Row:
     for column in columns:
-        if not isinstance(row.get(column), str):
+        if row.get(column) is None:
             found = ", ".join(map(str, list(row)[:8])) or "none"
             raise DataError(
-                f"{place}: column {column!r} is missing or not a string; found columns: {found}"
+                f"{place}: column {column!r} is missing; expected {' and '.join(columns)}, found"
+                f" {found}"
+            )
+        if not isinstance(row[column], str):
+            raise DataError(
+                f"{place}: column {column!r} holds {json.dumps(row[column])[:60]}; expected a"
+                " string"
             )
         try:
             row[column].encode()
@@ -263,8 +278,9 @@ def read_parallel(paths: Sequence[Path], languages: tuple[str, str]) -> Iterator
         yield {"id": str(number), "document": "", **dict(zip(languages, pair, strict=True))}
 
 
-_SGML_DOC = re.compile(r"<doc\b[^>]*\bdocid=\"([^\"]*)\"", re.IGNORECASE)
-_SGML_SEG = re.compile(r"<seg\b[^>]*\bid=\"?([^\">]*)\"?[^>]*>(.*?)</seg>", re.IGNORECASE)
+_SGML_DOC = re.compile(r"<doc\b[^>]*\bdocid\s*=\s*(?:([\"'])(.*?)\1|([^\s>]*))", re.IGNORECASE)
+_SGML_SEG = re.compile(r"<seg\b([^>]*)>(.*?)</seg\s*>", re.IGNORECASE)
+_SGML_ID = re.compile(r"\bid\s*=\s*[\"']?([^\"'\s]*)", re.IGNORECASE)
 _SGML_OPEN = re.compile(r"<seg\b", re.IGNORECASE)
 _ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'"}
 
@@ -288,21 +304,30 @@ def read_sgml(paths: Sequence[Path], languages: tuple[str, str]) -> Iterator[Row
 
 
 def _segments(path: Path) -> dict[tuple[str, str], str]:
-    """(document, segment) -> text, in file order, white space folded as sacrebleu does."""
+    """(document, segment) -> text, in file order, white space folded as sacrebleu does.
+
+    A segment without an id is known by its place in the document.
+    """
     segments: dict[tuple[str, str], str] = {}
     document = ""
+    before = 0
     for place, line in enumerate(read_text(path).split("\n"), 1):
         if match := _SGML_DOC.search(line):
-            document = match[1]
+            document, before = match[2] or match[3] or "", len(segments)
         found = _SGML_SEG.findall(line)
         if len(found) != len(_SGML_OPEN.findall(line)):
             raise DataError(
-                f"{path}, line {place}: a segment without an id or without an end on its line;"
-                ' expected <seg id="1">text</seg>'
+                f"{path}, line {place}: a segment without an end on its line; expected"
+                ' <seg id="1">text</seg>'
             )
-        for number, text in found:
+        for attributes, text in found:
+            named = _SGML_ID.search(attributes)
+            number = named[1] if named else str(len(segments) - before + 1)
             if (document, number) in segments:
-                raise DataError(f"{path}: document {document!r} has two segments {number!r}")
+                raise DataError(
+                    f"{path}, line {place}: document {document!r} has two segments {number!r};"
+                    " expected each once"
+                )
             segments[document, number] = _unescape(re.sub(r"\s+", " ", text.strip()))
     return segments
 

@@ -26,10 +26,11 @@ from gpt2eval import __version__
 from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoints
 from gpt2eval.data import Loaded, load
 from gpt2eval.digests import digest_items
-from gpt2eval.errors import DataError, TaskError
+from gpt2eval.errors import DataError, StoreError, TaskError
 from gpt2eval.options import RunOptions
 from gpt2eval.results import (
     FORMAT,
+    RECORDS,
     RESULT,
     RecordWriter,
     encode_response,
@@ -203,7 +204,10 @@ def _check_samples(name: str, samples: Sequence[Sample]) -> None:
     seen: set[str] = set()
     for sample in samples:
         if sample.id in seen:
-            raise DataError(f"{name}: two samples have the id {sample.id!r}; ids must differ")
+            raise DataError(
+                f"{name}: two samples have the id {sample.id!r}; expected ids that differ. Remove"
+                " one of the two, or the ids: then rows are counted"
+            )
         seen.add(sample.id)
 
 
@@ -308,10 +312,7 @@ def _score(
     from gpt2eval.runner import answer
 
     for item in runs:
-        for record in recover_records(item.directory):
-            if record.id not in item.statistics:
-                item.keep(record)
-        item.resumed = len(item.statistics)
+        _recover(item)
     askers = _askers(runs)
     requests = list(askers)
     answers: dict[tuple[int, int], dict[int, Response]] = defaultdict(dict)
@@ -338,6 +339,34 @@ def _score(
                     if item.complete:
                         writers[number].close()
                         yield item
+
+
+def _recover(item: Open) -> None:
+    """Count what an interrupted process had scored; StoreError for what this run did not write."""
+    ids = {sample.id for sample in item.work.samples}
+    shape = {metric.name: 0 for metric in item.work.protocol.metrics}
+    for record in recover_records(item.directory):
+        if record.id in item.statistics:
+            continue
+        try:
+            found = {name: _width(numbers) for name, numbers in record.statistics.items()}
+            shape = {name: width or found[name] for name, width in shape.items()}
+            if record.id not in ids or found != shape:
+                raise ValueError("no sample of this run, or other metrics")
+            item.keep(record)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise StoreError(
+                f"{item.directory / RECORDS}: the record of sample {record.id!r} cannot be used"
+                f" ({error!r}); delete {item.directory} and run the same command again, which makes"
+                " it anew"
+            ) from error
+    item.resumed = len(item.statistics)
+
+
+def _width(numbers: Sequence[float]) -> int:
+    if not all(isinstance(number, (int, float)) for number in numbers):
+        raise ValueError(f"statistics {numbers!r}; expected numbers")
+    return len(numbers)
 
 
 def _askers(runs: Sequence[Open]) -> dict[Request, list[tuple[int, int, int]]]:

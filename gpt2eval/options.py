@@ -54,11 +54,11 @@ class RunOptions:
     batch_size: int | None = _option(
         "Most sequences in a batch, or auto: as many as fit; fewer where memory runs out."
         "  [default: auto]",
-        metavar="N|auto",
+        metavar="N",
         auto=True,
     )
     dtype: str = _option(f"Precision of the weights: {', '.join(DTYPES)}.", default="float32")
-    device: str = _option("auto, cpu, cuda, cuda:N or mps.", default="auto")
+    device: str = _option("Where to compute: auto, cpu, cuda, cuda:N or mps.", default="auto")
     seed: int = _option(
         "Seed of sampled texts, of --limit and of the intervals.", default=0, metavar="N"
     )
@@ -72,6 +72,10 @@ class RunOptions:
         batch_size: object = self.batch_size
         if batch_size == "auto":
             object.__setattr__(self, "batch_size", None)
+        for name in ("data", "output", "report", "tasks_dir"):
+            self._need(name, lambda value: value != "", "the name of a directory, not nothing")
+        if "" in self.models:
+            raise UsageError("--model '': expected a directory, a hub id or a bundled name")
         for name in ("limit", "limit_first", "batch_size"):
             self._need(name, _is_count, "a whole number of at least 1")
         self._need(

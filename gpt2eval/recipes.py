@@ -50,6 +50,12 @@ def paper(
     return published(metric, source, **dict(zip(names, values, strict=True)))
 
 
+def _id(row: Row, number: int) -> str:
+    """The row's own id, which may be the number 0, or its place in the file."""
+    own = row.get("id")
+    return str(number if own in (None, "") else own)
+
+
 # ---- summaries ----------------------------------------------------------------------------------
 
 
@@ -74,7 +80,7 @@ def summarization(
     def samples(rows: Iterable[Row]) -> Iterable[Sample]:
         for number, row in enumerate(rows, 1):
             yield Sample(
-                id=str(row.get("id") or number),
+                id=_id(row, number),
                 fields={"article": row[document]},
                 references=(row[reference],),
             )
@@ -141,7 +147,7 @@ def translation(
     def samples(rows: Iterable[Row]) -> Iterable[Sample]:
         for number, row in enumerate(rows, 1):
             yield Sample(
-                id=str(row.get("id") or number),
+                id=_id(row, number),
                 fields={"source": row[source]},
                 references=(row[target],),
                 group=row.get("document", ""),

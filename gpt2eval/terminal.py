@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -142,7 +143,7 @@ def explain(chosen: Sequence[tuple[Task, Protocol]]) -> None:
             previous = task.name
         console.print(Text(f"{task.name}@{protocol.name}", style="bold"))
         for line in _explanation(protocol):
-            console.print(Text(f"  {line}"))
+            console.print(Padding(Text(line), (0, 0, 0, 2)))
         console.print()
 
 

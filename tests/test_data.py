@@ -43,14 +43,16 @@ def write(path: Path, content: str | bytes) -> Path:
 
 @given(TEXT)
 def test_text(folder: Path, text: str) -> None:
-    assert data.read_text(write(folder / "text.txt", text)) == text
-    assert data.read_text(write(folder / "text.gz", gzip.compress(text.encode()))) == text
+    expected = text.removeprefix("\ufeff")
+    assert data.read_text(write(folder / "text.txt", text)) == expected
+    assert data.read_text(write(folder / "text.gz", gzip.compress(text.encode()))) == expected
 
 
 @given(st.lists(LINE, min_size=1), st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_lines(folder: Path, lines: list[str], end: str, closed: bool) -> None:
     lines[-1] += "" if closed else "x"  # an open last line that is empty is none
-    path = write(folder / "lines.txt", end.join(lines) + (end if closed else ""))
+    lines[0] = lines[0].removeprefix("\ufeff")
+    path = write(folder / "lines.txt", "\ufeff" + end.join(lines) + (end if closed else ""))
     assert [row["text"] for row in data.read_lines([path])] == lines
 
 
@@ -73,7 +75,15 @@ def test_csv(folder: Path, rows: list[dict[str, str]], end: str, quoting: int) -
     assert list(data.read_csv([folder / "rows.csv"], "a", "b")) == rows
 
 
-@given(st.lists(st.tuples(LINE, LINE), min_size=1))
+def test_byte_order_mark(tmp_path: Path) -> None:
+    """As spreadsheets write it: part of the encoding, not of the first column's name."""
+    path = write(tmp_path / "rows.csv", "\ufeffa,b\n1,2\n")
+    assert list(data.read_csv([path], "a", "b")) == [{"a": "1", "b": "2"}]
+    path = write(tmp_path / "rows.jsonl", '\ufeff{"a": "x"}\n')
+    assert list(data.read_jsonl([path], "a")) == [{"a": "x"}]
+
+
+@given(st.lists(st.tuples(LINE.map(lambda line: line.removeprefix("\ufeff")), LINE), min_size=1))
 def test_parallel(folder: Path, pairs: list[tuple[str, str]]) -> None:
     paths = [folder / "p.en.gz", folder / "p.fr.gz"]
     for place, path in enumerate(paths):
@@ -127,14 +137,34 @@ def test_sgml_entities(tmp_path: Path, written: str, read: str) -> None:
     assert row["en"] == read
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (
+            "<DOC genre='news' docid='d' sysid=x>",
+            "<SEG n='1' id=1>a</SEG>",
+            '<seg ID = "2">b</seg>',
+        ),
+        ('<doc docid = "d">', "<seg>a</seg>", "<seg >b</seg >"),
+        ("<doc docid=d>", '<seg id="1">a</seg><seg id="2">b</seg>'),
+    ],
+)
+def test_sgml_written_in_other_ways(tmp_path: Path, lines: tuple[str, ...]) -> None:
+    """Order and quoting of attributes and case do not matter; without ids, segments are counted."""
+    path = write(tmp_path / "s.sgm", "\n".join(lines))
+    rows = list(data.read_sgml([path, path], ("en", "fr")))
+    assert [(row["id"], row["en"]) for row in rows] == [("d/1", "a"), ("d/2", "b")]
+
+
 # ---- what is wrong with a file ------------------------------------------------------------------
 
 JSONL_ERRORS = [
     ('{"a": "x"}\n{"a": \n', r"rows\.jsonl, line 2: not valid JSON"),
     ('{"a": "x"}\n\n["a"]\n', r"rows\.jsonl, line 3: a JSON list; expected an object"),
-    ('{"a": "x"}\n{"b": "x"}\n', r"line 2: column 'a' is missing.*found columns: b"),
-    ('{"a": 3}\n', r"line 1: column 'a' is missing or not a string"),
-    ("{}\n", r"line 1: column 'a' is missing.*found columns: none"),
+    ('{"a": "x"}\n{"b": "x"}\n', r"line 2: column 'a' is missing; expected a, found b"),
+    ('{"a": 3}\n', r"line 1: column 'a' holds 3; expected a string"),
+    ('{"a": null}\n', r"line 1: column 'a' is missing"),
+    ("{}\n", r"line 1: column 'a' is missing; expected a, found none"),
     ("[" * 100_000 + "\n", r"line 1: not valid JSON"),
     ('{"a": "\\ud83d"}\n', r"line 1: column 'a' holds half a surrogate pair"),
 ]
@@ -150,8 +180,12 @@ def test_bad_jsonl(tmp_path: Path, content: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a,b\n1,2\n3\n", r"rows\.csv, line 3: column 'b' is missing.*found columns: a, b"),
-        ("x,y\n1,2\n", r"line 2: column 'a' is missing.*found columns: x, y"),
+        (
+            "a,b\n1,2\n3\n",
+            r"rows\.csv, line 3: column 'b' is missing; expected a and b, found a, b",
+        ),
+        ("x,y\n1,2\n", r"line 2: column 'a' is missing; expected a and b, found x, y"),
+        ("a,b\n1,2\n3,4, five\n", r"line 3: more fields than the header's 2; .* quotes"),
         ('a,b\n1,"2\n3,4\n', r"rows\.csv, line \d: not valid CSV \(unexpected end of data"),
         ('a,b\n1,"2"3\n', r"rows\.csv, line 2: not valid CSV"),
     ],
@@ -241,11 +275,11 @@ def test_sgml_that_does_not_align(
     [
         (
             '<doc docid="d">\n<seg id="1">a</seg>\n<seg id="1">b</seg>\n',
-            r"document 'd' has two segments '1'",
+            r"s\.sgm, line 3: document 'd' has two segments '1'; expected each once",
         ),
         # Dropped on both sides, it would go unnoticed.
-        ('<doc docid="d">\n<seg id="1">a\nb</seg>\n', r"s\.sgm, line 2: a segment without"),
-        ('<doc docid="d">\n<seg>a</seg>\n', r"s\.sgm, line 2: a segment without an id"),
+        ('<doc docid="d">\n<seg id="1">a\nb</seg>\n', r"s\.sgm, line 2: a segment without an end"),
+        ('<doc docid="d">\n<seg>a</seg>\n<seg id="1">b</seg>\n', r"two segments '1'"),
     ],
 )
 def test_bad_sgml(tmp_path: Path, content: str, message: str) -> None:
@@ -325,6 +359,11 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 def test_missing_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere' does not exist; expected .*set/a\.txt"):
         data.load(dataset(), tmp_path / "nowhere")
+
+
+def test_file_for_a_directory(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.txt' is a file; expected a directory with set/a\.txt"):
+        data.load(dataset(), write(tmp_path / "a.txt", CONTENT))
 
 
 def test_empty_file(tmp_path: Path) -> None:

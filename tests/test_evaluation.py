@@ -17,7 +17,14 @@ import pytest
 import gpt2eval
 from gpt2eval import evaluation, model, runner, stats
 from gpt2eval.data import load
-from gpt2eval.errors import CheckpointError, DataError, Gpt2EvalError, TaskError, UsageError
+from gpt2eval.errors import (
+    CheckpointError,
+    DataError,
+    Gpt2EvalError,
+    StoreError,
+    TaskError,
+    UsageError,
+)
 from gpt2eval.results import read_records, read_result
 from gpt2eval.stats import estimate
 from gpt2eval.task import discover, select
@@ -170,6 +177,43 @@ def test_resume_after_a_torn_record(
     asked.clear()
     assert_same(score(), [result])
     assert len(asked) == len(lines) - 5
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"id": "1"', '"id": "999"'),
+        ('"accuracy": [', '"precision": ['),
+        ('"accuracy": [', '"accuracy": [1.0, '),
+        ('"accuracy": [', '"accuracy": ["x", '),
+        ('"accuracy": [0.0', '"accuracy": [NaN'),
+        ('"truncated":', '"cut":'),
+        ('{"id"', "garbage"),
+    ],
+)
+def test_records_that_were_edited_are_refused(
+    old: str, new: str, score: Callable[..., list[Any]]
+) -> None:
+    """Never counted, and never a traceback: the run says what to delete."""
+    (result,) = score()
+    path = result.path / "records.jsonl"
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    place = next(n for n, line in enumerate(lines) if line.startswith('{"id": "1"'))
+    assert old in lines[place]
+    lines[place] = lines[place].replace(old, new, 1)
+    path.write_text("".join(lines), "utf-8")
+    (result.path / "result.json").unlink()
+    with pytest.raises(StoreError, match=rf"records\.jsonl.*delete {result.path} and run"):
+        score()
+    assert not (result.path / "result.json").exists()
+
+
+@pytest.mark.parametrize("content", ["", "garbage", "{}", '{"format": 2}', '{"format": 1}'])
+def test_result_that_was_damaged(content: str, score: Callable[..., list[Any]]) -> None:
+    (result,) = score()
+    (result.path / "result.json").write_text(content)
+    with pytest.raises(StoreError, match=rf"result\.json .*delete {result.path} and run"):
+        score()
 
 
 def test_result_comes_last(score: Callable[..., list[Any]], monkeypatch: Any) -> None:
@@ -471,7 +515,11 @@ NAN = (
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"id": '"same"'}, DataError, r"mine@p: two samples have the id 'same'; ids must differ"),
+        (
+            {"id": '"same"'},
+            DataError,
+            r"mine@p: two samples have the id 'same'; expected ids that differ",
+        ),
         ({"requests": "[]"}, TaskError, r"mine@p: sample '0' asks nothing"),
         (
             {"requests": '[Generate("x", 3, stop=["y"])]'},

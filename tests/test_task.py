@@ -194,6 +194,8 @@ TASKS = {
             "lambada@openai wikitext2@lm-eval lambada@openai-last-token lambada@standard",
         ),
         ("wikitext10[0-9]", "wikitext103@lm-eval"),
+        ("*@paper", "wikitext2@paper wikitext103@paper"),
+        ("core@openai*", "lambada@openai lambada@openai-last-token"),
     ],
 )
 def test_select(text: str, expected: str) -> None:
@@ -206,6 +208,11 @@ def test_select(text: str, expected: str) -> None:
     [
         ("lambda", r"unknown task 'lambda'; did you mean 'lambada'\?; see: gpt2eval tasks"),
         ("cores", r"unknown task 'cores'; did you mean 'core'\?"),
+        ("LAMBADA", r"did you mean 'lambada'\?"),
+        ("lambada_openai", r"unknown task 'lambada_openai'; did you mean 'lambada@openai'\?"),
+        ("lambada_standard", r"did you mean 'lambada@standard'\?"),
+        ("wikitext", r"did you mean 'wikitext2'\?"),
+        ("core@papr", r"lambada, wikitext2 have no protocol 'papr'.*mean 'paper'\?; they have: op"),
         ("zzzzzz", r"unknown task 'zzzzzz'; see"),
         ("Lambada", r"unknown task 'Lambada'; did you mean 'lambada'"),
         ("lambada@opnai", r"no protocol 'opnai' \(in 'lambada@opnai'\); did you mean 'openai'\?"),

@@ -276,8 +276,9 @@ def _score_scale(ax: Axes, which: Literal["x", "y"], edges: Sequence[float]) -> 
         ticks.set_major_locator(LogLocator(base=10, subs=steps, numticks=6))
         ticks.set_minor_locator(NullLocator())
     else:
-        room = 0.06 * (high - low) or 0.05 * abs(high) or 0.5
-        low, high = low - room, high + room
+        room = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
+        # Nothing but zeros: an axis to 1, since no score here is below 0.
+        low, high = low - room, high + room if high or low else 1.0
         # Round steps only: nobody reads 21.6, 22.4, 23.2 with ease.
         ticks.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
     ax.set(**{f"{which}lim": (low, high)})

@@ -48,7 +48,8 @@ def best_labels(estimates: Mapping[str, Estimate]) -> set[str]:
     first = next(iter(known.values()))
     pick = max if first.higher_is_better else min
     best = format_value(pick(each.value for each in known.values()), first.unit)
-    return {label for label, each in known.items() if format_value(each.value, each.unit) == best}
+    found = {label for label, each in known.items() if format_value(each.value, each.unit) == best}
+    return found if len(found) < len(estimates) else set()
 
 
 def summary_markdown(sections: Sequence[Section]) -> str:

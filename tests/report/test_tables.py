@@ -96,8 +96,10 @@ def test_best_respects_the_direction() -> None:
     assert best_labels(higher) == {"b"}
 
 
-def test_ties_as_printed_are_all_best_and_one_checkpoint_is_never() -> None:
-    assert best_labels({"a": estimate(20.001), "b": estimate(20.002)}) == {"a", "b"}
+def test_ties_as_printed_are_all_best_unless_all_are() -> None:
+    tie = {"a": estimate(20.001), "b": estimate(20.002)}
+    assert best_labels({**tie, "c": estimate(21.0)}) == {"a", "b"}
+    assert best_labels(tie) == set()
     assert best_labels({"a": estimate(20.0)}) == set()
 
 
