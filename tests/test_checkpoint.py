@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -412,6 +412,49 @@ def test_pickle_that_would_run_code(form: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         load(directory)
     assert not fuse.exists()
+
+
+def test_pickle_of_more_layers(tmp_path: Path) -> None:
+    directory = make_checkpoint(tmp_path / "more", form="bin")
+    set_config(directory, n_layer=1)
+    with pytest.raises(CheckpointError, match=r"'h\.1\..*not in a model of 1 layers"):
+        load(directory)
+
+
+@pytest.mark.parametrize("form", ["bin", "safetensors"])
+@pytest.mark.parametrize("same", [True, False])
+def test_a_head_that_is_said_to_be_tied(
+    form: Literal["bin", "safetensors"], same: bool, tmp_path: Path
+) -> None:
+    """A copy of the embedding is fine; another head would silently not be used."""
+    directory = make_checkpoint(tmp_path / "head", form=form)
+    path = directory / ("pytorch_model.bin" if form == "bin" else "model.safetensors")
+    weights = torch.load(path, weights_only=True) if form == "bin" else load_file(path)
+    head = weights["transformer.wte.weight"].clone()
+    weights["lm_head.weight"] = head if same else head + 1
+    if form == "bin":
+        torch.save(weights, path)
+    else:
+        save_file(weights, path)
+    if same:
+        assert load(directory).parameters == sum(t.numel() for t in weights.values()) - head.numel()
+    else:
+        with pytest.raises(CheckpointError, match=r"lm_head\.weight of its own.*false"):
+            load(directory)
+
+
+def test_end_of_text_outside_the_embedding(tmp_path: Path) -> None:
+    directory = make_checkpoint(tmp_path / "ids")
+    content = json.loads((directory / "tokenizer_config.json").read_text("utf-8"))
+    for key in ("eos_token", "bos_token", "unk_token"):
+        content.pop(key, None)
+    (directory / "tokenizer_config.json").write_text(
+        json.dumps({**content, "tokenizer_class": "PreTrainedTokenizerFast"}), "utf-8"
+    )
+    (directory / "special_tokens_map.json").unlink(missing_ok=True)
+    set_config(directory, eos_token_id=50256, bos_token_id=50256)
+    with pytest.raises(CheckpointError, match="names 50256 as eos_token_id; the embedding has"):
+        load(directory)
 
 
 def test_damaged_pickle(tmp_path: Path) -> None:

@@ -269,10 +269,7 @@ def _run_head(
     found = model.log_probs(hidden, torch.from_numpy(targets).to(model.device), excluded)
     log_probs, greedy, greedy_excluding = (column.cpu().numpy() for column in found)
     if not np.isfinite(log_probs).all():
-        raise ModelError(
-            f"the model gave log-probabilities that are not finite ({model.dtype}); try --dtype"
-            " float32, and check the checkpoint"
-        )
+        raise model.not_finite()
     done = 0
     for part in parts:
         stream, window = part.stream, part.window
