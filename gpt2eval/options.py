@@ -51,13 +51,19 @@ class RunOptions:
         metavar="N",
     )
     limit_first: int | None = _option("Score the first N samples a task.", metavar="N")
+    num_fewshot: int | None = _option(
+        "Examples before each question, for tasks that have some.  [default: the protocol's own]",
+        metavar="N",
+    )
     batch_size: int | None = _option(
         "Most sequences in a batch.  [default: as many as a token budget holds]", metavar="N"
     )
     dtype: str = _option(f"Precision of the weights: {', '.join(DTYPES)}.", default="float32")
     device: str = _option("auto, cpu, cuda, cuda:N or mps.", default="auto")
     seed: int = _option(
-        "Seed of sampled texts, of --limit and of the intervals.", default=0, metavar="N"
+        "Seed of sampled texts, examples, --limit and the intervals.",
+        default=0,
+        metavar="N",
     )
     tasks_dir: str | None = _option(
         "Directory with your own task files.  [default: ./tasks]", metavar="DIR"
@@ -68,6 +74,11 @@ class RunOptions:
         object.__setattr__(self, "dtype", _SHORT_DTYPES.get(self.dtype, self.dtype))
         for name in ("limit", "limit_first", "batch_size"):
             self._need(name, _is_count, "a whole number of at least 1")
+        self._need(
+            "num_fewshot",
+            lambda value: value is None or (_is_whole(value) and value >= 0),
+            "a whole number from 0 up",
+        )
         self._need(
             "seed", lambda value: _is_whole(value) and value >= 0, "a whole number from 0 up"
         )

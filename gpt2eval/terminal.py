@@ -155,7 +155,7 @@ def _explanation(protocol: Protocol) -> Iterator[str]:
     yield f"options: {options}"
     files = " or ".join(" + ".join(names) for names in protocol.dataset.files)
     hub = protocol.dataset.hub
-    where = f"; hub: {hub.id}{f' ({hub.config})' if hub.config else ''}" if hub else ""
+    where = f"; hub: {hub}" if hub else ""
     yield f"data: {files}{where}"
     for row in protocol.references:
         yield f"published: {row['model']} {row['metric']} {row['value']} ({row['source']})"

@@ -5,6 +5,7 @@ reads. numpy is all that is loaded until a metric from another library is asked 
 """
 
 from gpt2eval.metrics.bleu import bleu, chrf
+from gpt2eval.metrics.choice import calibration_error, choice_accuracy, f1_macro
 from gpt2eval.metrics.likelihood import (
     accuracy,
     bits,
@@ -13,20 +14,26 @@ from gpt2eval.metrics.likelihood import (
     token_perplexity,
 )
 from gpt2eval.metrics.rouge import rouge, rouge_average
+from gpt2eval.metrics.subset import macro, subset
 from gpt2eval.metrics.text import first_sentence, first_sentences, split_sentences, text_of
 
 __all__ = [
     "accuracy",
     "bits",
     "bleu",
+    "calibration_error",
     "chrf",
+    "choice_accuracy",
+    "f1_macro",
     "first_sentence",
     "first_sentences",
+    "macro",
     "perplexity",
     "rouge",
     "rouge_average",
     "sample_perplexity",
     "split_sentences",
+    "subset",
     "text_of",
     "token_perplexity",
 ]
