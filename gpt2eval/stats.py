@@ -67,7 +67,7 @@ def estimate(
         denominator=f"{denominator:.12g} {metric.per}",
         higher_is_better=metric.higher_is_better,
         signature=metric.signature,
-        subset=metric.subset,
+        part=metric.part,
     )
 
 

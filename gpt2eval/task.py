@@ -43,7 +43,7 @@ class Metric:
     count     index of the statistic that is the denominator; None: the number of samples
     interval  "bootstrap", or "wilson" for a share of samples that are right (statistics: right, 1)
     signature everything in the metric that can change the number (sacrebleu's, say)
-    subset    name of the part of the samples that the metric is over; empty: all of them
+    part      name of the part of the samples that the metric is over; empty: all of them
     member    whether a sample belongs to that part; None: every sample does
     """
 
@@ -56,7 +56,7 @@ class Metric:
     count: int | None = -1
     interval: str = "bootstrap"
     signature: str = ""
-    subset: str = ""
+    part: str = ""
     member: Callable[[Sample], bool] | None = None
 
 

@@ -82,7 +82,8 @@ def show_results(results: Sequence[Result], page: Path) -> None:
     for name, rows in _by_task(results).items():
         first = next(iter(rows.values()))
         table.add_row(Text(name, style="bold"))
-        for metric, shown in list(first.metrics.items())[:METRICS_SHOWN]:
+        whole = [(metric, shown) for metric, shown in first.metrics.items() if not shown.part]
+        for metric, shown in whole[:METRICS_SHOWN]:
             cells = [
                 _cell(rows[label].metrics.get(metric)) if label in rows else "" for label in names
             ]

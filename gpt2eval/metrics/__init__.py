@@ -13,8 +13,8 @@ from gpt2eval.metrics.likelihood import (
     sample_perplexity,
     token_perplexity,
 )
+from gpt2eval.metrics.part import macro, part
 from gpt2eval.metrics.rouge import rouge, rouge_average
-from gpt2eval.metrics.subset import macro, subset
 from gpt2eval.metrics.text import first_sentence, first_sentences, split_sentences, text_of
 
 __all__ = [
@@ -28,12 +28,12 @@ __all__ = [
     "first_sentence",
     "first_sentences",
     "macro",
+    "part",
     "perplexity",
     "rouge",
     "rouge_average",
     "sample_perplexity",
     "split_sentences",
-    "subset",
     "text_of",
     "token_perplexity",
 ]

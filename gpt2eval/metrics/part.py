@@ -1,7 +1,7 @@
 """A metric over a part of the samples, and over parts that count alike.
 
-Benchmarks are often made of parts: the paradigms of BLiMP, the domains of CoQA. `subset` gives the
-number of one part; `macro` the mean over parts, whatever their sizes.
+Benchmarks are often made of parts: the paradigms of BLiMP, the domains of CoQA. `part` gives the
+number of one; `macro` the mean over them, whatever their sizes.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from gpt2eval.task import Metric
 from gpt2eval.types import Response, Sample
 
 
-def subset(metric: Metric, name: str, member: Callable[[Sample], bool]) -> Metric:
+def part(metric: Metric, name: str, member: Callable[[Sample], bool]) -> Metric:
     """The metric over the samples that are `member`s, called `<metric>/<name>`.
 
     The others have no statistics of it, so that n, denominator and interval are those of the part.
     A run that selects no sample of a part has no number for it. Reports keep such metrics out of
     the tables that are for the whole.
     """
-    return replace(metric, name=f"{metric.name}/{name}", subset=name, member=member)
+    return replace(metric, name=f"{metric.name}/{name}", part=name, member=member)
 
 
 def macro(metric: Metric, size: Callable[[Sample], float], per: str) -> Metric:
