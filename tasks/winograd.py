@@ -37,20 +37,29 @@ SMALL = ("A", "An", "The", "She", "He", "It", "They", "My", "His", "Her", "Their
 
 
 def convert(row: data.Row) -> data.Row:
-    """A row of the hub -> what stands before and after the pronoun, and what may replace it."""
+    """A row of the hub, which says where in the text the pronoun is."""
     text = row["text"].replace("  ", " ")
     start, pronoun = row["pronoun_loc"], row["pronoun"]
-    if text[start : start + len(pronoun)] != pronoun or not text[start + len(pronoun) :].strip():
-        raise DataError(
-            f"pronoun {pronoun!r} is not at character {start} of {text!r}, or nothing follows it"
-        )
-    opens = text[start - 2] == "."  # as lm-eval asks it, of the beginning of the text too
-    options = [" ".join(option.split()) for option in row["options"]]
+    end = start + len(pronoun)
+    if text[start:end] != pronoun:
+        raise DataError(f"pronoun {pronoun!r} is not at character {start} of {text!r}")
+    return in_place(text[:start], pronoun, text[end:], row["options"], row["label"])
+
+
+def in_place(
+    before: str, pronoun: str, after: str, options: Sequence[str], label: object
+) -> data.Row:
+    """A schema in pieces that add up to its text -> what may stand between the outer two."""
+    text = before + pronoun + after
+    if not after.strip():
+        raise DataError(f"nothing follows the pronoun in {text!r}; expected the rest of a sentence")
+    opens = text[len(before) - 2] == "."  # as lm-eval asks it, of the beginning of the text too
+    texts = [" ".join(option.split()) for option in options]
     return {
-        "before": text[:start],
-        "after": text[start + len(pronoun) :],
-        "choices": [candidate(option, pronoun, opens) for option in options],
-        "gold": data.gold(row["label"], len(options)),
+        "before": before,
+        "after": after,
+        "choices": [candidate(option, pronoun, opens) for option in texts],
+        "gold": data.gold(label, len(texts)),
     }
 
 
@@ -77,7 +86,7 @@ def read(paths: Sequence[Path]) -> Iterator[data.Row]:
 
 
 def from_xml(row: data.Row) -> data.Row:
-    """A schema of the XML, in the form of the hub's rows."""
+    """A schema of the XML."""
     schema = row["schema"]
     left, pronoun, right = (
         " ".join(schema.find("text").find(tag).text.split()) for tag in ("txt1", "pron", "txt2")
@@ -85,9 +94,9 @@ def from_xml(row: data.Row) -> data.Row:
     letter = schema.find("correctAnswer").text.strip().rstrip(".")
     if letter not in ("A", "B"):
         raise DataError(f"correct answer {letter!r}; expected A or B")
-    return in_place(
-        left, pronoun, right, [a.text for a in schema.iter("answer")], "AB".index(letter)
-    )
+    before, after = spaced(left, right)
+    options = [answer.text for answer in schema.iter("answer")]
+    return in_place(before, pronoun, after, options, "AB".index(letter))
 
 
 def from_list(row: data.Row) -> data.Row:
@@ -104,22 +113,13 @@ def from_list(row: data.Row) -> data.Row:
             f"{sentence!r}, candidates {candidates!r}, right {right!r}; expected one {MASK} in the"
             " sentence and two candidates, one of which is right"
         )
-    return in_place(parts[0], "", parts[1], options, options.index(right.strip()))
+    before, after = spaced(*parts)
+    return in_place(before, "", after, options, options.index(right.strip()))
 
 
-def in_place(left: str, pronoun: str, right: str, options: Sequence[str], label: int) -> data.Row:
-    """The row of a schema that came in pieces."""
-    before = f"{left} " if left else ""
-    space = "" if right[:1] in tuple(".,;:!?'") else " "
-    return convert(
-        {
-            "text": f"{before}{pronoun}{space}{right}",
-            "pronoun": pronoun,
-            "pronoun_loc": len(before),
-            "options": options,
-            "label": label,
-        }
-    )
+def spaced(left: str, right: str) -> tuple[str, str]:
+    """Both sides of the pronoun with the spaces that a text has there."""
+    return f"{left} " if left else "", right if right[:1] in tuple(".,;:!?'") else f" {right}"
 
 
 def samples(rows: Iterable[data.Row]) -> Iterator[Sample]:
@@ -194,7 +194,7 @@ WINOGRAD = Task(
             "Each candidate takes the place of the pronoun; the one after which the rest of the"
             " sentence is likelier wins (Trinh and Le's partial scoring). Candidates get a small"
             " article inside a sentence and 's for a possessive pronoun, as in lm-eval. The list"
-            " of 273 does not say the pronoun, so from it 24 schemas lack that 's; the XML has it.",
+            " of 273 does not say the pronoun, so from it 26 schemas lack that 's; the XML has it.",
             "partial",
         ),
         protocol(
