@@ -116,7 +116,7 @@ def _find(dataset: Dataset, directory: Path) -> list[Path]:
     if not directory.is_dir():
         raise DataError(
             f"data directory {str(directory)!r} does not exist; expected a directory with"
-            f" {' or '.join(' + '.join(names) for names in dataset.files)}"
+            f" {' or '.join(map(listed, dataset.files))}"
         )
     for names in dataset.files:
         paths = [directory / name for name in names]
@@ -124,12 +124,17 @@ def _find(dataset: Dataset, directory: Path) -> list[Path]:
             return paths
     names = dataset.files[0]
     missing = [name for name in names if not (directory / name).is_file()]
-    others = [" + ".join(names) for names in dataset.files[1:]]
+    others = [listed(names) for names in dataset.files[1:]]
     raise DataError(
         f"{directory} lacks {', '.join(missing)}"
         + (f" (or {'; or '.join(others)})" if others else "")
         + "; put the file there, or leave --data out to use the bundled samples or the hub"
     )
+
+
+def listed(files: Sequence[str]) -> str:
+    """Files that are read together, for people: all of them, or the first and how many."""
+    return " + ".join(files) if len(files) <= 4 else f"{files[0]} and {len(files) - 1} more"
 
 
 def _verdict(dataset: Dataset, digests: Mapping[str, str], *, bundled: bool) -> str:
@@ -147,7 +152,7 @@ def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
     hub = dataset.hub
     if hub is None:
         raise DataError(
-            f"{' + '.join(dataset.files[0])} is not on the hub in a form that can be read; give a"
+            f"{listed(dataset.files[0])} is not on the hub in a form that can be read; give a"
             " directory that holds it with --data"
         )
     where = f"{hub}, split {hub.split}"
@@ -171,7 +176,7 @@ def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
             f"data set {where} could not be had from the Hugging Face hub ({type(error).__name__}:"
             f" {text[0][:200] if text else 'no reason given'}).\n"
             f"With a network, fetch it once:  {command}\n"
-            f"Or give a directory that holds {' + '.join(dataset.files[0])}:  --data DIR"
+            f"Or give a directory that holds {listed(dataset.files[0])}:  --data DIR"
         ) from error
     raw = (row for table in tables for row in table)
     rows = tuple(convert_rows(raw, hub.convert, f"data set {where}"))

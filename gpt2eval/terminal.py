@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from gpt2eval.data import listed
 from gpt2eval.evaluation import Progress, Silent
 from gpt2eval.report.sections import checkpoint_labels
 from gpt2eval.report.text import (
@@ -149,12 +150,20 @@ def explain(chosen: Sequence[tuple[Task, Protocol]]) -> None:
 
 def _explanation(protocol: Protocol) -> Iterator[str]:
     yield protocol.detail or protocol.summary
+    parts = [metric.name for metric in protocol.metrics if metric.part]
     for metric in protocol.metrics:
+        if metric.part:
+            continue
         direction = "higher is better" if metric.higher_is_better else "lower is better"
         yield f"{metric.name}: {metric.unit}, over {metric.per}; {direction}"
+    if parts:
+        yield f"and {len(parts)} numbers of parts: {parts[0]} ... {parts[-1]}"
     options = ", ".join(f"{key}={value}" for key, value in protocol.options.items())
     yield f"options: {options}"
-    files = " or ".join(" + ".join(names) for names in protocol.dataset.files)
+    if protocol.fewshot:
+        shots = " or ".join(map(listed, protocol.fewshot.dataset.files))
+        yield f"examples for --num-fewshot: {shots}; {protocol.fewshot.count} unless asked"
+    files = " or ".join(map(listed, protocol.dataset.files))
     hub = protocol.dataset.hub
     where = f"; hub: {hub}" if hub else ""
     yield f"data: {files}{where}"
