@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoints
 from gpt2eval.data import Loaded, load
 from gpt2eval.digests import digest_items
 from gpt2eval.errors import DataError, StoreError, TaskError
+from gpt2eval.fewshot import with_examples
 from gpt2eval.options import RunOptions
 from gpt2eval.results import (
     FORMAT,
@@ -42,7 +43,17 @@ from gpt2eval.results import (
 )
 from gpt2eval.stats import estimate
 from gpt2eval.task import Metric, Protocol, Task, discover, select
-from gpt2eval.types import Estimate, Generate, Generated, Record, Request, Response, Result, Sample
+from gpt2eval.types import (
+    Estimate,
+    Generate,
+    Generated,
+    Record,
+    Request,
+    Response,
+    Result,
+    Sample,
+    Scored,
+)
 
 if TYPE_CHECKING:
     from gpt2eval.model import Model
@@ -178,7 +189,8 @@ def _load_work(
 ) -> list[Work]:
     loaded: dict[Any, Loaded] = {}
     work = []
-    for task, protocol in chosen:
+    for task, zero_shot in chosen:
+        protocol, examples = with_examples(task, zero_shot, place, options)
         # By identity: another dataset may read the same files in another way.
         key = id(protocol.dataset)
         if key not in loaded:
@@ -186,6 +198,10 @@ def _load_work(
         samples = tuple(protocol.samples(loaded[key].rows))
         _check_samples(f"{task.name}@{protocol.name}", samples)
         kept, subset = _subset(samples, options)
+        if examples:
+            kept = tuple(
+                replace(sample, fields={**sample.fields, "examples": examples}) for sample in kept
+            )
         provenance = {
             **loaded[key].provenance,
             "available": len(samples),
@@ -236,6 +252,17 @@ def _statistics(metric: Metric, sample: Sample, responses: Sequence[Response]) -
             " numbers, since they are summed"
         )
     return numbers
+
+
+def _all_statistics(
+    protocol: Protocol, sample: Sample, responses: Sequence[Response]
+) -> dict[str, list[float]]:
+    """Metric -> statistics of the sample, for the metrics that it counts in."""
+    return {
+        metric.name: _statistics(metric, sample, responses)
+        for metric in protocol.metrics
+        if metric.member is None or metric.member(sample)
+    }
 
 
 def _subset(samples: tuple[Sample, ...], options: RunOptions) -> tuple[tuple[Sample, ...], str]:
@@ -392,7 +419,7 @@ def _record(work: Work, index: int, responses: Mapping[int, Response]) -> Record
     return Record(
         id=sample.id,
         group=sample.group,
-        statistics={metric.name: _statistics(metric, sample, final) for metric in protocol.metrics},
+        statistics=_all_statistics(protocol, sample, final),
         responses=[encode_response(response) for response in final],
         references=list(sample.references),
     )
@@ -404,7 +431,6 @@ def _record(work: Work, index: int, responses: Mapping[int, Response]) -> Record
 def _result(model: Model, item: Open, options: RunOptions, started: str) -> Result:
     work, checkpoint = item.work, model.checkpoint
     known = [item.statistics[sample.id] for sample in work.samples]
-    rows = {m.name: [statistics[m.name] for statistics in known] for m in work.protocol.metrics}
     return Result(
         checkpoint={
             "name": checkpoint.name,
@@ -418,7 +444,7 @@ def _result(model: Model, item: Open, options: RunOptions, started: str) -> Resu
         task=_task_section(work),
         data=work.provenance,
         run=_run_section(model, item, options, started),
-        metrics=_estimates(work, rows, options.seed),
+        metrics=_estimates(work, known, options.seed),
         ledger=item.ledger,
         signature=signature(checkpoint, work, options, model.n_ctx),
         baselines=_baselines(work, options.seed),
@@ -461,42 +487,67 @@ def _run_section(model: Model, item: Open, options: RunOptions, started: str) ->
 
 
 def _estimates(
-    work: Work, rows: Mapping[str, Sequence[Sequence[float]]], seed: int
+    work: Work, statistics: Sequence[Mapping[str, Sequence[float]]], seed: int
 ) -> dict[str, Estimate]:
-    groups = [sample.group for sample in work.samples]
-    return {
-        metric.name: estimate(
-            metric,
-            np.asarray(rows[metric.name], dtype=np.float64),
-            groups,
-            np.random.default_rng(seed),
-        )
-        for metric in work.protocol.metrics
-    }
+    """statistics: of each sample, metric -> statistics. A metric without a sample has no value."""
+    estimates = {}
+    for metric in work.protocol.metrics:
+        counted = [
+            (of_sample[metric.name], sample.group)
+            for sample, of_sample in zip(work.samples, statistics, strict=True)
+            if metric.name in of_sample
+        ]
+        if counted:
+            rows, groups = zip(*counted, strict=True)
+            estimates[metric.name] = estimate(
+                metric, np.asarray(rows, dtype=np.float64), groups, np.random.default_rng(seed)
+            )
+    return estimates
 
 
 def _baselines(work: Work, seed: int) -> dict[str, dict[str, Estimate]]:
     """The protocol's model-free systems, scored on the same samples by the same metrics."""
-    return {
-        name: _estimates(work, _baseline_rows(work, system, seed), seed)
-        for name, system in work.protocol.baselines.items()
-    }
+    found = {}
+    for name, system in work.protocol.baselines.items():
+        random = np.random.default_rng(seed)
+        statistics = [
+            _baseline_statistics(work.protocol, sample, asked, system(sample, random))
+            for sample, asked in zip(work.samples, work.requests, strict=True)
+        ]
+        found[name] = _estimates(work, statistics, seed)
+    return found
 
 
-def _baseline_rows(
-    work: Work, system: Callable[[Sample, np.random.Generator], str], seed: int
-) -> dict[str, list[Sequence[float]]]:
-    random = np.random.default_rng(seed)
+def _baseline_statistics(
+    protocol: Protocol, sample: Sample, asked: Sequence[Request], answer: str | Sequence[int]
+) -> dict[str, Sequence[float]]:
+    """Metric -> statistics of a text, or their mean over choices that are picked alike often."""
+    if isinstance(answer, str):
+        return {**_all_statistics(protocol, sample, [_written(answer)])}
+    picks = [_all_statistics(protocol, sample, _picked(asked, choice)) for choice in answer]
+    return {name: np.mean([pick[name] for pick in picks], axis=0).tolist() for name in picks[0]}
+
+
+def _written(text: str) -> Generated:
     nothing = np.zeros(0)
-    rows: dict[str, list[Sequence[float]]] = {m.name: [] for m in work.protocol.metrics}
-    for sample in work.samples:
-        text = system(sample, random)
-        response = Generated(
-            text, nothing.astype(np.int32), nothing.astype(np.float32), "eos", prediction=text
+    return Generated(
+        text, nothing.astype(np.int32), nothing.astype(np.float32), "eos", prediction=text
+    )
+
+
+def _picked(asked: Sequence[Request], choice: int) -> list[Scored]:
+    """Responses by which one choice is certain and the others are as good as impossible."""
+    return [
+        Scored(
+            tokens=np.zeros(1, np.int32),
+            logprobs=np.array([0.0 if position == choice else -1e4], np.float32),
+            greedy=np.array([position == choice]),
+            context=np.zeros(1, np.int32),
+            weights=np.ones(1),
+            greedy_excluding=np.array([position == choice]),
         )
-        for metric in work.protocol.metrics:
-            rows[metric.name].append(metric.stats(sample, [response]))
-    return rows
+        for position in range(len(asked))
+    ]
 
 
 def signature(checkpoint: Checkpoint, work: Work, options: RunOptions, n_ctx: int) -> str:

@@ -67,6 +67,7 @@ def estimate(
         denominator=f"{denominator:.12g} {metric.per}",
         higher_is_better=metric.higher_is_better,
         signature=metric.signature,
+        part=metric.part,
     )
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from gpt2eval.data import Dataset
 
+    Baseline = Callable[[Sample, np.random.Generator], str | Sequence[int]]
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -41,6 +43,8 @@ class Metric:
     count     index of the statistic that is the denominator; None: the number of samples
     interval  "bootstrap", or "wilson" for a share of samples that are right (statistics: right, 1)
     signature everything in the metric that can change the number (sacrebleu's, say)
+    part      name of the part of the samples that the metric is over; empty: all of them
+    member    whether a sample belongs to that part; None: every sample does
     """
 
     name: str
@@ -52,6 +56,24 @@ class Metric:
     count: int | None = -1
     interval: str = "bootstrap"
     signature: str = ""
+    part: str = ""
+    member: Callable[[Sample], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fewshot:
+    """Examples that may stand before a question, drawn anew for each seed by `--num-fewshot N`.
+
+    dataset    where they come from: rows that are never scored
+    render     row -> an example as it stands in the prompt, its answer included
+    count      how many there are when nobody asks
+    separator  what follows each of them
+    """
+
+    dataset: Dataset
+    render: Callable[[Mapping[str, Any]], str]
+    count: int = 0
+    separator: str = "\n\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +88,10 @@ class Protocol:
     requests   Sample -> Requests; identical requests are computed once, whoever asks
     metrics    what is computed from the responses
     extract    generated text -> the part that is scored
-    baselines  model-free systems: name -> (sample, random generator) -> text
+    baselines  model-free systems: name -> (sample, random generator) -> a text, or the indices of
+               the choices it picks from, each as often as the others
+    fewshot    examples before the question; a run puts them, rendered and joined, into
+               `sample.fields["examples"]`, and `requests` begins its prompts with them
     options    every choice that can change the number, recorded in the result and its signature
     references published numbers for orientation: {"model", "metric", "value", "source"}
     """
@@ -79,9 +104,8 @@ class Protocol:
     metrics: tuple[Metric, ...]
     detail: str = ""
     extract: Callable[[str], str] = str.strip
-    baselines: Mapping[str, Callable[[Sample, np.random.Generator], str]] = field(
-        default_factory=dict
-    )
+    baselines: Mapping[str, Baseline] = field(default_factory=dict)
+    fewshot: Fewshot | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     references: tuple[Mapping[str, Any], ...] = ()
 

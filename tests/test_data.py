@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import hashlib
 import json
+import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -381,3 +384,148 @@ def test_hub_without_network() -> None:
     with pytest.raises(DataError, match=r"no-such/set.*\n.*hf download.*\n.*--data DIR") as caught:
         data.load(dataset(hub=Hub("no-such/set", "plain")), "hub", offline=True)
     assert "no-such/set (plain), split test" in str(caught.value)
+
+
+# ---- packed and marked-up files, rows in another form -------------------------------------------
+
+
+def test_bz2_is_unpacked_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.bz2"
+    path.write_bytes(bz2.compress("zwölf".encode()))
+    assert data.read_text(path) == "zwölf"
+    monkeypatch.setattr(data, "MAX_UNPACKED", 5)
+    with pytest.raises(DataError, match=r"a\.bz2 unpacks to more than 5 bytes"):
+        data.read_text(path)
+    path.write_bytes(b"no archive")
+    with pytest.raises(DataError, match=r"a\.bz2 cannot be read"):
+        data.read_text(path)
+
+
+def archive(path: Path, **files: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in files.items():
+            file.writestr(name.replace("__", "/").replace("dot", "."), content)
+    return path
+
+
+def test_zip_gives_the_files_that_are_asked_for(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", data__bdotjsonl=b"1", data__adottxt=b"2", cdotjsonl=b"3")
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("__MACOSX/data/._b.jsonl", b"\xff")
+    assert list(data.read_zip(path, ".jsonl")) == [("data/b.jsonl", "1"), ("c.jsonl", "3")]
+
+
+def test_zip_is_bounded_over_all_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = archive(tmp_path / "a.zip", adottxt=b"x" * 60, bdottxt=b"x" * 60)
+    monkeypatch.setattr(data, "MAX_UNPACKED", 120)
+    assert len(list(data.read_zip(path, ".txt"))) == 2
+    monkeypatch.setattr(data, "MAX_UNPACKED", 119)
+    with pytest.raises(DataError, match=r"a\.zip unpacks to more than 119 bytes"):
+        list(data.read_zip(path, ".txt"))
+
+
+def test_zip_that_is_damaged_or_not_utf8(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", adottxt=b"good\n\xff")
+    with pytest.raises(DataError, match=r"a\.zip, a\.txt, line 2: byte 0xff is not UTF-8"):
+        list(data.read_zip(path, ".txt"))
+    path.write_bytes(b"no archive")
+    with pytest.raises(DataError, match=r"a\.zip cannot be read"):
+        list(data.read_zip(path, ".txt"))
+
+
+def test_xml_in_the_encoding_it_declares(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    path.write_bytes(
+        '<?xml version="1.0" encoding="ISO-8859-1"?>\n<!DOCTYPE a SYSTEM "a.dtd">\n'
+        '<a><b c="d">Zoë &amp; &#233;</b></a>'.encode("latin-1")
+    )
+    (child,) = data.read_xml(path)
+    assert (child.tag, child.attrib, child.text) == ("b", {"c": "d"}, "Zoë & é")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '<!DOCTYPE a [<!ENTITY e "text">]><a>&e;</a>',
+        '<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]><a>&e;</a>',
+        '<!DOCTYPE a [<!ENTITY % e SYSTEM "http://localhost/e"> %e;]><a/>',
+        '<!DOCTYPE a SYSTEM "a.dtd"><a>&e;</a>',
+        '<!DOCTYPE a [<!ENTITY l "ha"><!ENTITY m "&l;&l;&l;&l;">]><a>&m;</a>',
+    ],
+)
+def test_xml_with_entities_of_its_own_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(content, "utf-8")
+    with pytest.raises(DataError, match=r"a\.xml, line 1: entity '[elm]'; expected XML without"):
+        data.read_xml(path)
+
+
+@pytest.mark.parametrize("content", ["", "<a>", "<a></b>", "<a>&e;</a>", "text"])
+def test_xml_that_is_not_well_formed(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(content, "utf-8")
+    with pytest.raises(DataError, match=r"a\.xml: not well-formed XML"):
+        data.read_xml(path)
+
+
+def test_csv_without_a_header(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('"1","a, b"\n"2","c"\n', "utf-8")
+    rows = list(data.read_csv([path], "n", "text", header=False))
+    assert rows == [{"n": "1", "text": "a, b"}, {"n": "2", "text": "c"}]
+    path.write_text('"1"\n', "utf-8")
+    with pytest.raises(DataError, match=r"line 1: column 'text' is missing"):
+        list(data.read_csv([path], "n", "text", header=False))
+
+
+@pytest.mark.parametrize(
+    ("value", "first", "index"), [(0, 0, 0), ("2", 0, 2), (1, 1, 0), (" 3 ", 1, 2)]
+)
+def test_gold_label(value: object, first: int, index: int) -> None:
+    assert data.gold(value, 3, first) == index
+
+
+@pytest.mark.parametrize("value", [3, -1, "-1", "", "a", None, 1.0, True, "1.0", "²", [1]])
+def test_gold_label_that_is_none(value: object) -> None:
+    message = f"gold label {re.escape(repr(value))}; expected a whole number from 0 to 2"
+    with pytest.raises(DataError, match=message):
+        data.gold(value, 3)
+
+
+def test_rows_that_cannot_be_converted_are_named() -> None:
+    def convert(row: data.Row) -> data.Row:
+        return {"x": data.gold(row["x"], 2)}
+
+    rows = [{"x": 1}, {"x": 2}]
+    with pytest.raises(DataError, match=r"file\.txt, row 2: gold label 2; expected"):
+        list(data.convert_rows(rows, convert, "file.txt"))
+    with pytest.raises(DataError, match=r"file\.txt, row 1: .*KeyError\('x'\)\); found columns: y"):
+        list(data.convert_rows([{"y": 1}], convert, "file.txt"))
+
+
+def test_hub_reads_as_text() -> None:
+    assert str(data.Hub("o/n")) == "o/n"
+    assert str(data.Hub("o/n", "c")) == "o/n (c)"
+    assert str(data.Hub("o/n", ("c", "d", "e"))) == "o/n (c and 2 more)"
+    assert data.Hub("o/n").configs == (None,)
+
+
+def test_hub_rows_of_several_configurations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other, each converted, the bad one named."""
+    import datasets
+
+    asked = []
+
+    def load_dataset(id: str, name: str, **options: Any) -> Any:
+        asked.append((id, name, options["split"]))
+        return datasets.Dataset.from_list([{"n": f"{name}1"}, {"n": f"{name}2"}])
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    hub = Hub("o/n", ("a", "b"), "train", lambda row: {"N": row["n"].upper()})
+    loaded = data.load(dataset(hub=hub), "hub", offline=True)
+    assert asked == [("o/n", "a", "train"), ("o/n", "b", "train")]
+    assert [row["N"] for row in loaded.rows] == ["A1", "A2", "B1", "B2"]
+    assert loaded.provenance["config"] == ("a", "b")
+    bad = Hub("o/n", "a", "train", lambda row: {"N": data.gold(row["n"][1], 2)})
+    with pytest.raises(DataError, match=r"data set o/n \(a\), split train, row 2: gold label '2'"):
+        data.load(dataset(hub=bad), "hub", offline=True)

@@ -372,7 +372,7 @@ SECTIONS = {
     "signature": None,
     "baselines": None,
 }
-ESTIMATE = "value low high level method n unit denominator higher_is_better signature"
+ESTIMATE = "value low high level method n unit denominator higher_is_better signature part"
 RUN = {
     "device", "dtype", "batch_policy", "seed", "versions", "git_commit", "command", "started",
     "seconds", "tokens", "tokens_per_second", "peak_memory_bytes",
@@ -452,6 +452,43 @@ def test_baselines_of_summaries(score: Callable[..., list[Any]]) -> None:
     for system in cnn.baselines.values():
         assert set(system) == set(cnn.metrics)
         assert system["rouge1"].value > 0
+
+
+def test_baselines_of_choices(score: Callable[..., list[Any]]) -> None:
+    """Chance is the mean of one over the choices, exactly; the majority class always says one."""
+    (result,) = score("sst2", data="bundled", limit_first=7)
+    chance, majority = (result.baselines[name] for name in ("chance", "majority class"))
+    assert set(chance) == set(majority) == set(result.metrics)
+    assert chance["accuracy"].value == chance["accuracy_pmi"].value == 0.5
+    assert majority["accuracy"].value in (3 / 7, 4 / 7)
+    assert chance["accuracy"].denominator == "7 sentences"
+    (winograd,) = score("winograd", data="bundled")
+    assert set(winograd.baselines) == {"chance"}
+    assert winograd.baselines["chance"]["accuracy"].value == 0.5
+
+
+def test_numbers_of_parts(score: Callable[..., list[Any]]) -> None:
+    """Each over its own samples; a part without samples has none, and records only their own."""
+    (result,) = score("blimp", data="bundled")
+    parts = {name: item for name, item in result.metrics.items() if item.part}
+    assert len(parts) == 6
+    assert all(name == f"accuracy/{item.part}" and item.n == 10 for name, item in parts.items())
+    assert list(result.metrics)[:2] == ["accuracy_macro", "accuracy"]
+    whole = result.metrics["accuracy"]
+    mean = np.mean([item.value for item in parts.values()])
+    assert (whole.n, whole.part) == (60, "")
+    assert whole.value == pytest.approx(mean)
+    assert result.metrics["accuracy_macro"].value == pytest.approx(mean)
+    assert result.metrics["accuracy_macro"].denominator == "6 paradigms"
+    assert all("Wilson" in item.method for item in parts.values())
+    for record in read_records(result.path):
+        own = f"accuracy/{record.id.partition('/')[0]}"
+        assert set(record.statistics) == {"accuracy_macro", "accuracy", own}
+    (few,) = score("blimp", data="bundled", limit_first=3)
+    assert [name for name, item in few.metrics.items() if item.part] == [
+        "accuracy/anaphor_gender_agreement"
+    ]
+    assert read_result(result.path) == result
 
 
 def test_ledger(score: Callable[..., list[Any]]) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
-from pickle import UnpicklingError
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor

@@ -103,7 +103,7 @@ def section_markdown(section: Section) -> str:
             [
                 markdown(label),
                 kind,
-                _distinct(format_count(e.n) for e in estimates.values()),
+                _distinct(format_count(e.n) for e in estimates.values() if not e.part),
                 *cells,
             ]
         )
@@ -114,7 +114,24 @@ def section_markdown(section: Section) -> str:
         ]
         rows.append([markdown(model), f"published: {markdown(source)}", NOTHING, *cells])
     systems_table = markdown_table(header, rows, text_columns=2)
-    return "\n\n".join([systems_table, _legend([section]), metrics_markdown(section)])
+    tables = [systems_table, _legend([section]), metrics_markdown(section)]
+    return "\n\n".join([*tables, *([parts_markdown(section)] if section.parts else [])])
+
+
+def parts_markdown(section: Section) -> str:
+    """A row for each metric over a part of the samples, a column for each system."""
+    shown = list(systems(section))
+    header = ["part", "n", *(markdown(label) for label, *_ in shown)]
+    rows = []
+    for name, each in section.parts.items():
+        best = best_labels(_estimates(section, name))
+        cells = [
+            _cell(estimates.get(name), kind == "checkpoint" and label in best)
+            for label, kind, estimates in shown
+        ]
+        named = f"{markdown(name)} {arrow(each.higher_is_better)}"
+        rows.append([named, format_count(each.n), *cells])
+    return markdown_table(header, rows)
 
 
 def metrics_markdown(section: Section) -> str:
