@@ -18,7 +18,7 @@ class Answer:
 
     tokens   fed to the model for it
     seconds  its share of the time of its batches
-    Requests that share a pass each carry the whole cost of it.
+    What serves several requests is charged to one of them, so that the sums are what it all cost.
     """
 
     number: int
