@@ -18,7 +18,8 @@ class Answer:
 
     tokens   fed to the model for it
     seconds  its share of the time of its batches
-    What serves several requests is charged to one of them, so that the sums are what it all cost.
+    Requests that ask the same each carry the whole cost; what serves different ones is charged
+    once.
     """
 
     number: int

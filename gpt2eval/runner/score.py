@@ -28,7 +28,8 @@ class Slice:
     """The part of a stream one request wants: scored tokens with index in [begin, end).
 
     waiting          windows that are still to be computed for it
-    tokens, seconds  what it cost; a window that serves several slices is charged to the first
+    tokens, seconds  what it cost; a window that serves several slices is charged to the first, and
+                     to those that want the very same tokens
     """
 
     request: int
@@ -96,9 +97,9 @@ def score(
     """
     streams = plan(model, requests)
     for stream in streams:
-        for part in stream.slices:
-            if not part.waiting:  # a text of one token, say: there is nothing to condition it on
-                yield part.request, stream.answer(part), 0, 0.0
+        for piece in stream.slices:
+            if not piece.waiting:  # a text of one token, say: there is nothing to condition it on
+                yield piece.request, stream.answer(piece), 0, 0.0
     work = [(stream, window) for stream in streams for window in stream.windows]
     rows = list(bundle(work, _tokens, model.transformer.width))
     # Rows of one length stay in the order of the texts, so that answers are complete early.
@@ -130,12 +131,14 @@ def _finished(batch: list[Row], seconds: float) -> Iterator[tuple[int, Scored, i
     for row in batch:
         for (stream, window), fresh in zip(row.items, row.fresh, strict=True):
             served = stream.served(window)
-            served[0].tokens += fresh
-            served[0].seconds += seconds * fresh / fed
-            for part in served:
-                part.waiting -= 1
-                if part.waiting == 0:
-                    yield part.request, stream.answer(part), part.tokens, part.seconds
+            first = served[0]
+            for piece in served:
+                if (piece.begin, piece.end) == (first.begin, first.end):
+                    piece.tokens += fresh
+                    piece.seconds += seconds * fresh / fed
+                piece.waiting -= 1
+                if piece.waiting == 0:
+                    yield piece.request, stream.answer(piece), piece.tokens, piece.seconds
 
 
 def plan(model: Model, requests: Sequence[tuple[int, Score | Rolling]]) -> list[Stream]:
