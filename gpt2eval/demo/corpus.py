@@ -139,17 +139,20 @@ class Corpus:
             "translation": self.translations(validation, 8),
         }
 
-    def plain(self) -> list[Document]:
+    def plain(self, size: int = 8000) -> list[Document]:
         """Text to model as it stands: novels, Wikipedia in both spacings, and a little French.
+
+        ``size`` is the least number of characters of a piece of a novel.
 
         The French is there so that the tokenizer and the model know the letters and the common
         words; the base model never sees a translation.
         """
-        texts = [text for paragraphs in self.novels for text in grouped(paragraphs, 8000)]
-        texts += grouped([detokenise(whole) for whole, _ in self.wiki_split], 1000)
-        texts += grouped([wikify(split) for _, split in self.wiki_split], 1000)
+        short = min(size, 1000)
+        texts = [text for paragraphs in self.novels for text in grouped(paragraphs, size)]
+        texts += grouped([detokenise(whole) for whole, _ in self.wiki_split], short)
+        texts += grouped([wikify(split) for _, split in self.wiki_split], short)
         texts += self.articles + [detokenise(article) for article in self.articles]
-        texts += grouped([french for _, french in self.tatoeba[:40000]], 1000)
+        texts += grouped([french for _, french in self.tatoeba[:40000]], short)
         return [[(text, True)] for text in texts]
 
     def translations(
@@ -206,24 +209,24 @@ class Corpus:
                 break
         return " ".join(words)
 
-    def tuning(self) -> list[Document]:
-        """The fine-tuning mixture: translation above all, then summaries, and plain text."""
-        self.random.seed(SEED)  # the same whether or not the base came first in this process
-        documents = self.translations(self.captions[:24000], 12)
-        documents += self.translations(self.tatoeba[40000:46000], 16)
-        documents += self.translations(self.captions[24000:] + self.tatoeba[46000:48000], 12)
-        return documents + self.summaries() + self.random.sample(self.plain(), 1200)
-
     def dense(self) -> list[Document]:
-        """Short translations and summaries alone, whose answers lie close to what they answer.
+        """Short translations and summaries, whose answers lie close to what they answer.
 
         A model this small begins to look back at the source only after very many examples, and
-        they are cheapest where little else is in sight.
+        they are cheapest where little else is in sight. A part in seven is plain text.
         """
-        self.random.seed(SEED + 1)
+        self.random.seed(SEED)  # the same whether or not the base came first in this process
         documents = self.translations(self.captions, 2, shortest=1)
+        documents += self.translations(self.tatoeba[40000:90000], 2, shortest=1)
         pairs = [(detokenise(split), detokenise(whole)) for whole, split in self.wiki_split[:7000]]
         passages = grouped([text for novel in self.novels for text in novel], 200)
         passages = self.random.sample([text for text in passages if len(text) < 350], 3000)
         pairs += [(text, self.lede(text)) for text in passages]
-        return documents + self.summarised(pairs)
+        return documents + self.summarised(pairs) + self.random.sample(self.plain(400), 6000)
+
+    def mixed(self) -> list[Document]:
+        """Prompts as long as a benchmark's, and three tenths of plain text."""
+        self.random.seed(SEED + 1)
+        documents = self.translations(self.captions[:16000], 12)
+        documents += self.translations(self.tatoeba[90000:], 12)
+        return documents + self.summaries() + self.random.sample(self.plain(1500), 3200)

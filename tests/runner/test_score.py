@@ -117,7 +117,6 @@ def test_a_slice_is_answered_when_its_windows_are_done(tiny_model: Any, fed: lis
     assert batches == sorted(batches)
     assert batches[0] < len(fed) / 3
     assert sum(costs) == sum(len(row) for batch in fed for row in batch)
-    assert max(costs) < 2 * min(costs)
 
 
 # ---- slices -------------------------------------------------------------------------------------
