@@ -39,7 +39,7 @@ from gpt2eval.results import (
     run_directory,
     write_result,
 )
-from gpt2eval.stats import estimate
+from gpt2eval.stats import estimate_all
 from gpt2eval.task import Metric, Protocol, Task, discover, select
 from gpt2eval.types import Estimate, Generate, Generated, Record, Request, Response, Result, Sample
 
@@ -452,15 +452,12 @@ def _estimates(
     work: Work, rows: Mapping[str, Sequence[Sequence[float]]], seed: int
 ) -> dict[str, Estimate]:
     groups = [sample.group for sample in work.samples]
-    return {
-        metric.name: estimate(
-            metric,
-            np.asarray(rows[metric.name], dtype=np.float64),
-            groups,
-            np.random.default_rng(seed),
-        )
-        for metric in work.protocol.metrics
-    }
+    metrics = work.protocol.metrics
+    questions = [
+        (metric, np.asarray(rows[metric.name], dtype=np.float64), groups) for metric in metrics
+    ]
+    found = estimate_all(questions, lambda: np.random.default_rng(seed))
+    return {metric.name: each for metric, each in zip(metrics, found, strict=True)}
 
 
 def _baselines(work: Work, seed: int) -> dict[str, dict[str, Estimate]]:
