@@ -23,7 +23,7 @@ _HOMES = {
         "Score",
         "Scored",
     ),
-    "gpt2eval.task": ("Metric", "Protocol", "Task"),
+    "gpt2eval.task": ("Fewshot", "Metric", "Protocol", "Task"),
     "gpt2eval.data": ("Dataset", "Hub"),
     "gpt2eval.evaluation": ("run",),
     "gpt2eval.results": ("load_results",),

@@ -29,6 +29,13 @@ CONFIG_DEFAULTS = {
     "n_layer": 12,
     "n_head": 12,
 }
+# Other names for them: those of transformers, and n_ctx of the first releases.
+CONFIG_ALIASES = {
+    "n_positions": ("max_position_embeddings", "n_ctx"),
+    "n_embd": ("hidden_size",),
+    "n_layer": ("num_hidden_layers",),
+    "n_head": ("num_attention_heads",),
+}
 TOKENIZER_FILES = (
     "tokenizer.json",
     "vocab.json",
@@ -38,6 +45,7 @@ TOKENIZER_FILES = (
     "added_tokens.json",
 )
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+WEIGHT_DTYPES = ("F64", "F32", "F16", "BF16")
 HEADER_LIMIT = 100_000_000  # bytes; the limit of the safetensors library itself
 CONFIG_LIMIT = 10_000_000  # bytes
 
@@ -176,7 +184,8 @@ def _download(source: str, offline: bool) -> tuple[Path, str]:
         )
     except HFValidationError as error:
         raise CheckpointError(
-            f"checkpoint {source!r} is neither a directory nor a hub id ({error})"
+            f"checkpoint {source!r} is neither a directory here nor a hub id ({error}); check the"
+            " spelling, or give the directory of a checkpoint: --model ./my-checkpoint"
         ) from error
     except Exception as error:  # the hub client raises many unrelated classes
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
@@ -193,19 +202,26 @@ def _download(source: str, offline: bool) -> tuple[Path, str]:
 def _read_config(directory: Path) -> Mapping[str, Any]:
     path = directory / "config.json"
     if not path.is_file():
-        found = ", ".join(sorted(p.name for p in directory.iterdir())[:8]) or "nothing"
         raise CheckpointError(
-            f"{directory} has no config.json (found: {found}); expected a GPT-2 checkpoint in"
-            " Hugging Face format, as save_pretrained writes it"
+            f"{directory} has no config.json (found: {_found(directory)}); expected a GPT-2"
+            f" checkpoint in Hugging Face format, as save_pretrained writes it{_hint(directory)}"
         )
     config = _read_json(path)
     if not isinstance(config, dict):
         raise CheckpointError(f"{path} holds a {type(config).__name__}; expected a JSON object")
     kind = config.get("model_type")
+    if kind is None:
+        raise CheckpointError(
+            f'{path} has no model_type; expected "model_type": "gpt2". Add it if this is a GPT-2'
+        )
     if kind != "gpt2":
         raise CheckpointError(
-            f"{directory} is a checkpoint of model_type {kind!r}; gpt2eval scores 'gpt2' only"
+            f"{directory} is a checkpoint of model_type {kind!r}; gpt2eval scores 'gpt2' only,"
+            " choose a GPT-2 checkpoint"
         )
+    for key, others in CONFIG_ALIASES.items():
+        given = [config[name] for name in (key, *others) if config.get(name) is not None]
+        config.update({key: given[0]} if given else {})
     for key in CONFIG_DEFAULTS:
         value = config.get(key, 1)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 10_000_000:
@@ -221,6 +237,19 @@ def _read_config(directory: Path) -> Mapping[str, Any]:
     return config
 
 
+def _found(directory: Path) -> str:
+    names = sorted(path.name for path in directory.iterdir())
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "nothing"
+
+
+def _hint(directory: Path) -> str:
+    """What a directory without a config may be instead, and what to do then."""
+    if (directory / "adapter_config.json").is_file():
+        return ". This is an adapter: merge it into its base model and save that"
+    inside = sorted(path.parent for path in directory.glob("*/config.json"))
+    return f". There is one in {inside[-1]}" if inside else ""
+
+
 def _read_json(path: Path) -> Any:
     if path.stat().st_size > CONFIG_LIMIT:
         raise CheckpointError(
@@ -229,7 +258,9 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}") from error
+        raise CheckpointError(
+            f"{path} is not valid JSON: {error}; copy or download the file again"
+        ) from error
 
 
 def _find_weights(directory: Path) -> tuple[tuple[Path, ...], str]:
@@ -241,8 +272,9 @@ def _find_weights(directory: Path) -> tuple[tuple[Path, ...], str]:
         if index.is_file():
             return _shards(directory, index), kind
     raise CheckpointError(
-        f"{directory} has no weights; expected model.safetensors or pytorch_model.bin,"
-        " or one of them in shards with its .index.json"
+        f"{directory} has no weights (found: {_found(directory)}); expected model.safetensors or"
+        " pytorch_model.bin, or one of them in shards with its .index.json, as save_pretrained"
+        " writes them"
     )
 
 
@@ -256,7 +288,9 @@ def _shards(directory: Path, index: Path) -> tuple[Path, ...]:
         if Path(name).name != name:
             raise CheckpointError(f"{index} names the shard {name!r}; expected a plain file name")
         if not (directory / name).is_file():
-            raise CheckpointError(f"{index} names the shard {name!r}, which is missing")
+            raise CheckpointError(
+                f"{index} names the shard {name!r}, which is missing; copy or download it too"
+            )
         shards.append(directory / name)
     return tuple(shards)
 
@@ -282,13 +316,23 @@ def _check_shapes(directory: Path, config: Mapping[str, Any], weights: Iterable[
         if name not in shapes:
             raise CheckpointError(
                 f"{directory}: the weights lack {name!r}, which config.json promises; found"
-                f" {len(shapes)} tensors"
+                f" {len(shapes)} tensors. {_ANOTHER}"
             )
         if tuple(shapes[name]) != expected:
             raise CheckpointError(
                 f"{directory}: tensor {name!r} has shape {tuple(shapes[name])}; config.json"
-                f" promises {expected}"
+                f" promises {expected}. {_ANOTHER}"
             )
+    layers = config.get("n_layer", CONFIG_DEFAULTS["n_layer"])
+    for name in shapes:
+        if (layer := re.match(r"h\.(\d+)\.", name)) and int(layer[1]) >= layers:
+            raise CheckpointError(
+                f"{directory}: the weights hold {name!r}; config.json promises n_layer = {layers},"
+                f" numbered from 0. {_ANOTHER}"
+            )
+
+
+_ANOTHER = "One of the two belongs to another checkpoint: copy both from the same place"
 
 
 def _check_bytes(directory: Path, config: Mapping[str, Any], weights: Iterable[Path]) -> None:
@@ -338,24 +382,40 @@ def read_safetensors_header(path: Path) -> dict[str, list[int]]:
     """Tensor name -> shape, after checking that the file is as long as its header says."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
+        begin = file.read(8)
+        length = int.from_bytes(begin, "little")
         if size < 8 or length > min(HEADER_LIMIT, size - 8):
+            pointer = begin == b"version "
             raise CheckpointError(
-                f"{path} is not a safetensors file: {size} bytes, a header of {length} announced"
+                f"{path} is not a safetensors file: {size} bytes, a header of {length} announced;"
+                + (" it is a Git LFS pointer, get the file itself: git lfs pull" if pointer else "")
+                + ("" if pointer else " copy or download it again")
             )
         try:
             header = json.loads(file.read(length))
         except (ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path} has a damaged safetensors header: {error}") from error
+            raise CheckpointError(
+                f"{path} has a damaged safetensors header: {error}; copy or download it again"
+            ) from error
     try:
         tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
         end = 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
         shapes = {name: [int(n) for n in entry["shape"]] for name, entry in tensors.items()}
+        kinds = {name: str(entry["dtype"]) for name, entry in tensors.items()}
     except (AttributeError, KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
-        raise CheckpointError(f"{path} has a damaged safetensors header: {error!r}") from error
+        raise CheckpointError(
+            f"{path} has a damaged safetensors header: {error!r}; copy or download it again"
+        ) from error
     if end != size:
         raise CheckpointError(
             f"{path} has {size} bytes; its header announces {end}. The file is truncated or"
             " damaged; copy or download it again"
         )
+    for name, kind in kinds.items():
+        # The causal mask that old versions kept among the weights holds no numbers.
+        if kind not in WEIGHT_DTYPES and not name.endswith((".attn.bias", ".attn.masked_bias")):
+            raise CheckpointError(
+                f"{path}: tensor {name!r} has dtype {kind}; expected {', '.join(WEIGHT_DTYPES)}. A"
+                " quantised checkpoint must be saved in one of these first"
+            )
     return shapes

@@ -6,6 +6,8 @@ Heavy packages are imported inside the commands, so that `--help` answers at onc
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
@@ -14,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from gpt2eval import __version__
-from gpt2eval.errors import Gpt2EvalError
+from gpt2eval.errors import Gpt2EvalError, StoreError
 from gpt2eval.options import RunOptions
 
 INTERRUPTED = 3
@@ -31,36 +33,30 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "token_normalize_func": _dash
 @click.group(context_settings=SETTINGS)
 @click.version_option(__version__, prog_name="gpt2eval")
 def app() -> None:
-    r"""Score GPT-2 checkpoints on standard benchmarks and write the report.
+    """Score GPT-2 checkpoints on standard benchmarks and write the report.
 
     \b
     gpt2eval run                          bundled checkpoints on bundled samples, offline
     gpt2eval run --model gpt2             a checkpoint from the Hugging Face hub
     gpt2eval run --model ./a --model ./b --tasks wikitext2,lambada --data DIR
     gpt2eval bench --model ./a            how fast a checkpoint is on this machine
-    """
+    """  # noqa: D301 (click wants the character itself)
 
 
-class _CountOrAuto(click.ParamType):
-    """A whole number, or the word `auto`."""
-
-    name = "count"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | str:
-        """Leave `auto` for RunOptions to understand."""
-        if value == "auto":
-            return "auto"
-        found: int = click.INT.convert(value, param, ctx)
-        return found
+def _whole(text: str) -> int:
+    """A whole number, or a usage error that says what was expected."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}; expected a whole number") from error
 
 
-def _type(item: Field[Any]) -> Any:
-    """The type of a field's command-line option."""
-    if item.metadata.get("auto"):
-        return _CountOrAuto()
-    return int if "int" in str(item.type) else str
+def _whole_or_auto(text: str) -> int | None:
+    """The same; `auto` is None."""
+    try:
+        return None if text == "auto" else int(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}; expected a whole number or auto") from error
 
 
 def _run_option(item: Field[Any]) -> Callable[[Any], Any]:
@@ -69,14 +65,15 @@ def _run_option(item: Field[Any]) -> Callable[[Any], Any]:
     default = None if item.default is MISSING else item.default
     if isinstance(default, bool):
         return click.option(flag, item.name, is_flag=True, help=item.metadata["help"])
+    kind = _whole_or_auto if item.metadata.get("auto") else _whole
     return click.option(
         flag,
         item.name,
-        type=_type(item),
+        type=kind if "int" in str(item.type) else str,
         default=default,
         multiple=item.metadata.get("multiple", False),
         metavar=item.metadata.get("metavar", "NAME"),
-        show_default=bool(default),
+        show_default=default not in (None, ()),
         help=item.metadata["help"],
     )
 
@@ -180,19 +177,41 @@ def explain_command(name: str, tasks_dir: str | None) -> None:
     explain(select(pattern, discover(tasks_dir)))
 
 
+def _give_up_output() -> None:
+    """Let go of what stdout refused to take, or the exit would fail to flush it once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main() -> NoReturn:
     """Run the command line; errors raised on purpose become one message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an arrow must not stop an ASCII terminal
+            stream.reconfigure(errors="replace")
     try:
         app(standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("\nInterrupted. The same command goes on where this one stopped.", err=True)
+        click.echo("Interrupted. The same command goes on where this one stopped.", err=True)
         sys.exit(INTERRUPTED)
     except Gpt2EvalError as error:
         click.echo(f"gpt2eval: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        _give_up_output()
+        place = error.filename or "the output"
+        click.echo(
+            f"gpt2eval: {place} could not be read or written ({error.strerror}); make room or check"
+            " permissions, and run the same command again: what was saved is kept",
+            err=True,
+        )
+        sys.exit(StoreError.exit_code)
     sys.exit(0)

@@ -7,38 +7,55 @@ with the columns the hub uses, so that a task is written once.
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import hashlib
 import io
 import json
 import re
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
 
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import DataError
 
 Row = Mapping[str, Any]
 
-MAX_UNPACKED = 2_000_000_000  # bytes of one .gz file; more is a bomb, not a benchmark
+MAX_UNPACKED = 2_000_000_000  # bytes of one packed file; more is a bomb, not a benchmark
 
 
 @dataclass(frozen=True, slots=True)
 class Hub:
     """A data set on the Hugging Face hub in script-free form.
 
-    convert  a row of the hub -> a row with the columns that the readers of local files give
+    config   the configuration, or several whose rows follow each other
+    convert  a row of the hub -> a row with the columns that the readers of local files give; what
+             it raises becomes a DataError that names the row
     """
 
     id: str
-    config: str | None = None
+    config: str | tuple[str, ...] | None = None
     split: str = "test"
     convert: Callable[[Row], Row] = dict
+
+    @property
+    def configs(self) -> tuple[str | None, ...]:
+        """The configurations to load, one after the other."""
+        return self.config if isinstance(self.config, tuple) else (self.config,)
+
+    def __str__(self) -> str:
+        """Id and configuration, for people; of many configurations the first and how many."""
+        names = [name for name in self.configs if name]
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        return f"{self.id} ({names[0]}{more})" if names else self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +114,10 @@ def load(dataset: Dataset, place: str | Path, *, offline: bool = False) -> Loade
 
 def _find(dataset: Dataset, directory: Path) -> list[Path]:
     if not directory.is_dir():
+        state = "is a file" if directory.exists() else "does not exist"
         raise DataError(
-            f"data directory {str(directory)!r} does not exist; expected a directory with"
-            f" {' or '.join(' + '.join(names) for names in dataset.files)}"
+            f"data directory {str(directory)!r} {state}; expected a directory with"
+            f" {' or '.join(map(listed, dataset.files))}"
         )
     for names in dataset.files:
         paths = [directory / name for name in names]
@@ -107,12 +125,17 @@ def _find(dataset: Dataset, directory: Path) -> list[Path]:
             return paths
     names = dataset.files[0]
     missing = [name for name in names if not (directory / name).is_file()]
-    others = [" + ".join(names) for names in dataset.files[1:]]
+    others = [listed(names) for names in dataset.files[1:]]
     raise DataError(
         f"{directory} lacks {', '.join(missing)}"
         + (f" (or {'; or '.join(others)})" if others else "")
         + "; put the file there, or leave --data out to use the bundled samples or the hub"
     )
+
+
+def listed(files: Sequence[str]) -> str:
+    """Files that are read together, for people: all of them, or the first and how many."""
+    return " + ".join(files) if len(files) <= 4 else f"{files[0]} and {len(files) - 1} more"
 
 
 def _verdict(dataset: Dataset, digests: Mapping[str, str], *, bundled: bool) -> str:
@@ -130,10 +153,10 @@ def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
     hub = dataset.hub
     if hub is None:
         raise DataError(
-            f"{' + '.join(dataset.files[0])} is not on the hub in a form that can be read; give a"
+            f"{listed(dataset.files[0])} is not on the hub in a form that can be read; give a"
             " directory that holds it with --data"
         )
-    where = f"{hub.id}{f' ({hub.config})' if hub.config else ''}, split {hub.split}"
+    where = f"{hub}, split {hub.split}"
     try:
         import datasets
         from huggingface_hub import HfApi, constants
@@ -141,9 +164,12 @@ def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
         offline = offline or constants.HF_HUB_OFFLINE
         revision = None if offline else HfApi().dataset_info(hub.id, timeout=10).sha
         config = datasets.DownloadConfig(local_files_only=offline)
-        table = datasets.load_dataset(
-            hub.id, hub.config, split=hub.split, revision=revision, download_config=config
-        )
+        tables = [
+            datasets.load_dataset(
+                hub.id, name, split=hub.split, revision=revision, download_config=config
+            )
+            for name in hub.configs
+        ]
     except Exception as error:  # the hub client and datasets raise many unrelated classes
         text = str(error).strip().splitlines()
         command = f"hf download --repo-type dataset {hub.id}"
@@ -151,9 +177,10 @@ def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
             f"data set {where} could not be had from the Hugging Face hub ({type(error).__name__}:"
             f" {text[0][:200] if text else 'no reason given'}).\n"
             f"With a network, fetch it once:  {command}\n"
-            f"Or give a directory that holds {' + '.join(dataset.files[0])}:  --data DIR"
+            f"Or give a directory that holds {listed(dataset.files[0])}:  --data DIR"
         ) from error
-    rows = tuple(hub.convert(row) for row in table)
+    raw = (row for table in tables for row in table)
+    rows = tuple(convert_rows(raw, hub.convert, f"data set {where}"))
     if not rows:
         raise DataError(f"data set {where} holds no rows; expected at least one")
     digest = hashlib.sha256()
@@ -167,7 +194,7 @@ def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
             "config": hub.config,
             "split": hub.split,
             "revision": revision
-            or (getattr(table.info, "version", None) and str(table.info.version)),
+            or (getattr(tables[0].info, "version", None) and str(tables[0].info.version)),
             "files": {},
             "sha256": digest.hexdigest(),
             "verdict": "read from the hub at the recorded revision",
@@ -179,24 +206,125 @@ def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
 
 
 def read_text(path: Path) -> str:
-    """The whole file as text, line ends as they are; `.gz` is unpacked. UTF-8 or a DataError."""
+    """The whole file as text, line ends as they are. UTF-8 or a DataError.
+
+    `.gz` and `.bz2` are unpacked. A byte order mark at the beginning is not part of the text.
+    """
+    return _decoded(read_content(path), str(path))
+
+
+def read_content(path: Path) -> bytes:
+    """The bytes of a file; `.gz` and `.bz2` are unpacked."""
     try:
         if path.suffix == ".gz":
-            with gzip.open(path, "rb") as file:
-                content = file.read(MAX_UNPACKED + 1)
-            if len(content) > MAX_UNPACKED:
-                raise DataError(f"{path} unpacks to more than {MAX_UNPACKED} bytes")
-        else:
-            content = path.read_bytes()
-        return content.decode("utf-8")
+            with gzip.open(path, "rb") as packed:
+                return _bounded(cast(BinaryIO, packed), path)
+        if path.suffix == ".bz2":
+            with bz2.open(path, "rb") as packed_bz2:
+                return _bounded(cast(BinaryIO, packed_bz2), path)
+        return path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _bounded(file: BinaryIO, path: Path, used: int = 0) -> bytes:
+    """What is left of a file that unpacks as it is read, if all of it fits the bound."""
+    content = file.read(MAX_UNPACKED - used + 1)
+    if used + len(content) > MAX_UNPACKED:
+        raise DataError(f"{path} unpacks to more than {MAX_UNPACKED} bytes")
+    return content
+
+
+def _decoded(content: bytes, place: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise DataError(
-            f"{path}, line {line}: byte {error.object[error.start]:#04x} is not UTF-8; convert the"
+            f"{place}, line {line}: byte {error.object[error.start]:#04x} is not UTF-8; convert the"
             " file, for example with: iconv -t utf-8"
         ) from error
-    except (OSError, EOFError, zlib.error) as error:
+
+
+def read_zip(path: Path, suffix: str) -> Iterator[tuple[str, str]]:
+    """Name and text of each file of an archive whose name ends so, in the archive's order.
+
+    What macOS adds (`__MACOSX/`) is no content. The bound on unpacked bytes is for all of them.
+    """
+    used = 0
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for item in archive.infolist():
+                if item.is_dir() or not item.filename.endswith(suffix):
+                    continue
+                if item.filename.startswith("__MACOSX/"):
+                    continue
+                with archive.open(item) as file:
+                    content = _bounded(cast(BinaryIO, file), path, used)
+                used += len(content)
+                yield item.filename, _decoded(content, f"{path}, {item.filename}")
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def read_xml(path: Path) -> Element:
+    """The root of an XML file, in whatever encoding it declares.
+
+    Benchmark files need no entities of their own, and those can make a small file huge or read
+    another one: a file that declares or uses one is refused. A document type that only names a DTD
+    is passed over; the DTD is not read.
+    """
+    builder = TreeBuilder()
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+
+    def refuse(name: str, *_more: object) -> None:
+        line = parser.CurrentLineNumber
+        raise DataError(f"{path}, line {line}: entity {name!r}; expected XML without own entities")
+
+    parser.EntityDeclHandler = refuse
+    parser.SkippedEntityHandler = refuse
+    try:
+        parser.Parse(read_content(path), True)
+    except expat.ExpatError as error:
+        raise DataError(f"{path}: not well-formed XML ({error})") from error
+    return builder.close()
+
+
+def convert_rows(
+    rows: Iterable[Row], convert: Callable[[Row], Row], place: object
+) -> Iterator[Row]:
+    """Rows in another form; where `convert` cannot, a DataError says in which row of `place`."""
+    for number, row in enumerate(rows, 1):
+        try:
+            yield convert(row)
+        except DataError as error:
+            raise DataError(f"{place}, row {number}: {error}") from error
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            found = ", ".join(map(str, list(row)[:8])) or "none"
+            raise DataError(
+                f"{place}, row {number}: not in the form that was expected ({error!r}); found"
+                f" columns: {found}"
+            ) from error
+
+
+def gold(value: object, choices: int, first: int = 0) -> int:
+    """A gold label as the index of the right choice, from 0; DataError where it is none.
+
+    value  a whole number, or the text of one
+    first  the label of the first choice, for files that count from 1
+    """
+    text = str(value).strip()
+    if isinstance(value, (int, str)) and text.isascii() and text.isdigit():
+        index = int(text) - first
+        if 0 <= index < choices:
+            return index
+    raise DataError(
+        f"gold label {value!r}; expected a whole number from {first} to {first + choices - 1}"
+    )
 
 
 def read_lines(paths: Sequence[Path]) -> Iterator[Row]:
@@ -210,27 +338,38 @@ def read_lines(paths: Sequence[Path]) -> Iterator[Row]:
 def read_jsonl(paths: Sequence[Path], *columns: str) -> Iterator[Row]:
     """One row a JSON line; each must be an object with these columns, all of them strings."""
     for path in paths:
-        for number, line in enumerate(read_text(path).split("\n"), 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}, line {number}: not valid JSON ({error})") from error
-            if not isinstance(row, dict):
-                raise DataError(
-                    f"{path}, line {number}: a JSON {type(row).__name__}; expected an object"
-                )
-            yield _checked(row, columns, f"{path}, line {number}")
+        yield from parse_jsonl(read_text(path), path, *columns)
 
 
-def read_csv(paths: Sequence[Path], *columns: str) -> Iterator[Row]:
-    """One row a CSV record; the header must name these columns."""
+def parse_jsonl(text: str, place: object, *columns: str) -> Iterator[Row]:
+    """`read_jsonl` of a text; `place` says where it is from."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{place}, line {number}: not valid JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise DataError(
+                f"{place}, line {number}: a JSON {type(row).__name__}; expected an object"
+            )
+        yield _checked(row, columns, f"{place}, line {number}")
+
+
+def read_csv(paths: Sequence[Path], *columns: str, header: bool = True) -> Iterator[Row]:
+    """One row a CSV record; the header must name these columns, or they are those of the file."""
     for path in paths:
-        reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+        file = io.StringIO(read_text(path), newline="")
+        reader = csv.DictReader(file, None if header else columns, strict=True)
         csv.field_size_limit(10_000_000)
         try:
             for row in reader:
+                if None in row:  # what the header has no name for
+                    raise DataError(
+                        f"{path}, line {reader.line_num}: more fields than the header's"
+                        f" {len(row) - 1}; a text with a comma in it stands in quotes"
+                    )
                 yield _checked(row, columns, f"{path}, line {reader.line_num}")
         except csv.Error as error:
             # The outer reader counts a line only once it is a row.
@@ -240,10 +379,16 @@ def read_csv(paths: Sequence[Path], *columns: str) -> Iterator[Row]:
 
 def _checked(row: Mapping[str, Any], columns: Sequence[str], place: str) -> Row:
     for column in columns:
-        if not isinstance(row.get(column), str):
+        if row.get(column) is None:
             found = ", ".join(map(str, list(row)[:8])) or "none"
             raise DataError(
-                f"{place}: column {column!r} is missing or not a string; found columns: {found}"
+                f"{place}: column {column!r} is missing; expected {' and '.join(columns)}, found"
+                f" {found}"
+            )
+        if not isinstance(row[column], str):
+            raise DataError(
+                f"{place}: column {column!r} holds {json.dumps(row[column])[:60]}; expected a"
+                " string"
             )
         try:
             row[column].encode()
@@ -263,8 +408,9 @@ def read_parallel(paths: Sequence[Path], languages: tuple[str, str]) -> Iterator
         yield {"id": str(number), "document": "", **dict(zip(languages, pair, strict=True))}
 
 
-_SGML_DOC = re.compile(r"<doc\b[^>]*\bdocid=\"([^\"]*)\"", re.IGNORECASE)
-_SGML_SEG = re.compile(r"<seg\b[^>]*\bid=\"?([^\">]*)\"?[^>]*>(.*?)</seg>", re.IGNORECASE)
+_SGML_DOC = re.compile(r"<doc\b[^>]*\bdocid\s*=\s*(?:([\"'])(.*?)\1|([^\s>]*))", re.IGNORECASE)
+_SGML_SEG = re.compile(r"<seg\b([^>]*)>(.*?)</seg\s*>", re.IGNORECASE)
+_SGML_ID = re.compile(r"\bid\s*=\s*[\"']?([^\"'\s]*)", re.IGNORECASE)
 _SGML_OPEN = re.compile(r"<seg\b", re.IGNORECASE)
 _ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'"}
 
@@ -288,21 +434,30 @@ def read_sgml(paths: Sequence[Path], languages: tuple[str, str]) -> Iterator[Row
 
 
 def _segments(path: Path) -> dict[tuple[str, str], str]:
-    """(document, segment) -> text, in file order, white space folded as sacrebleu does."""
+    """(document, segment) -> text, in file order, white space folded as sacrebleu does.
+
+    A segment without an id is known by its place in the document.
+    """
     segments: dict[tuple[str, str], str] = {}
     document = ""
+    before = 0
     for place, line in enumerate(read_text(path).split("\n"), 1):
         if match := _SGML_DOC.search(line):
-            document = match[1]
+            document, before = match[2] or match[3] or "", len(segments)
         found = _SGML_SEG.findall(line)
         if len(found) != len(_SGML_OPEN.findall(line)):
             raise DataError(
-                f"{path}, line {place}: a segment without an id or without an end on its line;"
-                ' expected <seg id="1">text</seg>'
+                f"{path}, line {place}: a segment without an end on its line; expected"
+                ' <seg id="1">text</seg>'
             )
-        for number, text in found:
+        for attributes, text in found:
+            named = _SGML_ID.search(attributes)
+            number = named[1] if named else str(len(segments) - before + 1)
             if (document, number) in segments:
-                raise DataError(f"{path}: document {document!r} has two segments {number!r}")
+                raise DataError(
+                    f"{path}, line {place}: document {document!r} has two segments {number!r};"
+                    " expected each once"
+                )
             segments[document, number] = _unescape(re.sub(r"\s+", " ", text.strip()))
     return segments
 

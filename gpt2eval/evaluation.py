@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,10 +26,12 @@ from gpt2eval import __version__
 from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoints
 from gpt2eval.data import Loaded, load
 from gpt2eval.digests import digest_items
-from gpt2eval.errors import DataError, TaskError
+from gpt2eval.errors import DataError, StoreError, TaskError
+from gpt2eval.fewshot import with_examples
 from gpt2eval.options import RunOptions
 from gpt2eval.results import (
     FORMAT,
+    RECORDS,
     RESULT,
     RecordWriter,
     encode_response,
@@ -41,7 +43,17 @@ from gpt2eval.results import (
 )
 from gpt2eval.stats import estimate_all
 from gpt2eval.task import Metric, Protocol, Task, discover, select
-from gpt2eval.types import Estimate, Generate, Generated, Record, Request, Response, Result, Sample
+from gpt2eval.types import (
+    Estimate,
+    Generate,
+    Generated,
+    Record,
+    Request,
+    Response,
+    Result,
+    Sample,
+    Scored,
+)
 
 if TYPE_CHECKING:
     from gpt2eval.model import Model
@@ -177,7 +189,8 @@ def _load_work(
 ) -> list[Work]:
     loaded: dict[Any, Loaded] = {}
     work = []
-    for task, protocol in chosen:
+    for task, zero_shot in chosen:
+        protocol, examples = with_examples(task, zero_shot, place, options)
         # By identity: another dataset may read the same files in another way.
         key = id(protocol.dataset)
         if key not in loaded:
@@ -185,6 +198,10 @@ def _load_work(
         samples = tuple(protocol.samples(loaded[key].rows))
         _check_samples(f"{task.name}@{protocol.name}", samples)
         kept, subset = _subset(samples, options)
+        if examples:
+            kept = tuple(
+                replace(sample, fields={**sample.fields, "examples": examples}) for sample in kept
+            )
         provenance = {
             **loaded[key].provenance,
             "available": len(samples),
@@ -203,7 +220,10 @@ def _check_samples(name: str, samples: Sequence[Sample]) -> None:
     seen: set[str] = set()
     for sample in samples:
         if sample.id in seen:
-            raise DataError(f"{name}: two samples have the id {sample.id!r}; ids must differ")
+            raise DataError(
+                f"{name}: two samples have the id {sample.id!r}; expected ids that differ. Remove"
+                " one of the two, or the ids: then rows are counted"
+            )
         seen.add(sample.id)
 
 
@@ -232,6 +252,17 @@ def _statistics(metric: Metric, sample: Sample, responses: Sequence[Response]) -
             " numbers, since they are summed"
         )
     return numbers
+
+
+def _all_statistics(
+    protocol: Protocol, sample: Sample, responses: Sequence[Response]
+) -> dict[str, list[float]]:
+    """Metric -> statistics of the sample, for the metrics that it counts in."""
+    return {
+        metric.name: _statistics(metric, sample, responses)
+        for metric in protocol.metrics
+        if metric.member is None or metric.member(sample)
+    }
 
 
 def _subset(samples: tuple[Sample, ...], options: RunOptions) -> tuple[tuple[Sample, ...], str]:
@@ -308,10 +339,7 @@ def _score(
     from gpt2eval.runner import answer
 
     for item in runs:
-        for record in recover_records(item.directory):
-            if record.id not in item.statistics:
-                item.keep(record)
-        item.resumed = len(item.statistics)
+        _recover(item)
     askers = _askers(runs)
     requests = list(askers)
     answers: dict[tuple[int, int], dict[int, Response]] = defaultdict(dict)
@@ -340,6 +368,34 @@ def _score(
                         yield item
 
 
+def _recover(item: Open) -> None:
+    """Count what an interrupted process had scored; StoreError for what this run did not write."""
+    ids = {sample.id for sample in item.work.samples}
+    shape = {metric.name: 0 for metric in item.work.protocol.metrics}
+    for record in recover_records(item.directory):
+        if record.id in item.statistics:
+            continue
+        try:
+            found = {name: _width(numbers) for name, numbers in record.statistics.items()}
+            shape = {name: width or found[name] for name, width in shape.items()}
+            if record.id not in ids or found != shape:
+                raise ValueError("no sample of this run, or other metrics")
+            item.keep(record)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise StoreError(
+                f"{item.directory / RECORDS}: the record of sample {record.id!r} cannot be used"
+                f" ({error!r}); delete {item.directory} and run the same command again, which makes"
+                " it anew"
+            ) from error
+    item.resumed = len(item.statistics)
+
+
+def _width(numbers: Sequence[float]) -> int:
+    if not all(isinstance(number, (int, float)) for number in numbers):
+        raise ValueError(f"statistics {numbers!r}; expected numbers")
+    return len(numbers)
+
+
 def _askers(runs: Sequence[Open]) -> dict[Request, list[tuple[int, int, int]]]:
     """Distinct request -> (run, sample, position among the sample's requests) of all who ask it."""
     askers: dict[Request, list[tuple[int, int, int]]] = {}
@@ -363,7 +419,7 @@ def _record(work: Work, index: int, responses: Mapping[int, Response]) -> Record
     return Record(
         id=sample.id,
         group=sample.group,
-        statistics={metric.name: _statistics(metric, sample, final) for metric in protocol.metrics},
+        statistics=_all_statistics(protocol, sample, final),
         responses=[encode_response(response) for response in final],
         references=list(sample.references),
     )
@@ -375,7 +431,6 @@ def _record(work: Work, index: int, responses: Mapping[int, Response]) -> Record
 def _result(model: Model, item: Open, options: RunOptions, started: str) -> Result:
     work, task = item.work, _task_section(item.work)
     known = [item.statistics[sample.id] for sample in work.samples]
-    rows = {m.name: [statistics[m.name] for statistics in known] for m in work.protocol.metrics}
     return Result(
         checkpoint=checkpoint_section(model),
         task=task,
@@ -383,7 +438,7 @@ def _result(model: Model, item: Open, options: RunOptions, started: str) -> Resu
         run=run_section(
             model, options, started, seconds=item.seconds, tokens=item.tokens, resumed=item.resumed
         ),
-        metrics=_estimates(work, rows, options.seed),
+        metrics=_estimates(work, known, options.seed),
         ledger=item.ledger,
         signature=signature(model.checkpoint, task, work.provenance, options, model.n_ctx),
         baselines=_baselines(work, options.seed),
@@ -449,39 +504,67 @@ def run_section(
 
 
 def _estimates(
-    work: Work, rows: Mapping[str, Sequence[Sequence[float]]], seed: int
+    work: Work, statistics: Sequence[Mapping[str, Sequence[float]]], seed: int
 ) -> dict[str, Estimate]:
-    groups = [sample.group for sample in work.samples]
-    metrics = work.protocol.metrics
-    questions = [
-        (metric, np.asarray(rows[metric.name], dtype=np.float64), groups) for metric in metrics
-    ]
+    """statistics: of each sample, metric -> statistics. A metric without a sample has no value."""
+    names, questions = [], []
+    for metric in work.protocol.metrics:
+        counted = [
+            (of_sample[metric.name], sample.group)
+            for sample, of_sample in zip(work.samples, statistics, strict=True)
+            if metric.name in of_sample
+        ]
+        if counted:
+            rows, groups = zip(*counted, strict=True)
+            names.append(metric.name)
+            questions.append((metric, np.asarray(rows, dtype=np.float64), groups))
     found = estimate_all(questions, lambda: np.random.default_rng(seed))
-    return {metric.name: each for metric, each in zip(metrics, found, strict=True)}
+    return dict(zip(names, found, strict=True))
 
 
 def _baselines(work: Work, seed: int) -> dict[str, dict[str, Estimate]]:
     """The protocol's model-free systems, scored on the same samples by the same metrics."""
-    return {
-        name: _estimates(work, _baseline_rows(work, system, seed), seed)
-        for name, system in work.protocol.baselines.items()
-    }
+    found = {}
+    for name, system in work.protocol.baselines.items():
+        random = np.random.default_rng(seed)
+        statistics = [
+            _baseline_statistics(work.protocol, sample, asked, system(sample, random))
+            for sample, asked in zip(work.samples, work.requests, strict=True)
+        ]
+        found[name] = _estimates(work, statistics, seed)
+    return found
 
 
-def _baseline_rows(
-    work: Work, system: Callable[[Sample, np.random.Generator], str], seed: int
-) -> dict[str, list[Sequence[float]]]:
-    random = np.random.default_rng(seed)
+def _baseline_statistics(
+    protocol: Protocol, sample: Sample, asked: Sequence[Request], answer: str | Sequence[int]
+) -> dict[str, Sequence[float]]:
+    """Metric -> statistics of a text, or their mean over choices that are picked alike often."""
+    if isinstance(answer, str):
+        return {**_all_statistics(protocol, sample, [_written(answer)])}
+    picks = [_all_statistics(protocol, sample, _picked(asked, choice)) for choice in answer]
+    return {name: np.mean([pick[name] for pick in picks], axis=0).tolist() for name in picks[0]}
+
+
+def _written(text: str) -> Generated:
     nothing = np.zeros(0)
-    rows: dict[str, list[Sequence[float]]] = {m.name: [] for m in work.protocol.metrics}
-    for sample in work.samples:
-        text = system(sample, random)
-        response = Generated(
-            text, nothing.astype(np.int32), nothing.astype(np.float32), "eos", prediction=text
+    return Generated(
+        text, nothing.astype(np.int32), nothing.astype(np.float32), "eos", prediction=text
+    )
+
+
+def _picked(asked: Sequence[Request], choice: int) -> list[Scored]:
+    """Responses by which one choice is certain and the others are as good as impossible."""
+    return [
+        Scored(
+            tokens=np.zeros(1, np.int32),
+            logprobs=np.array([0.0 if position == choice else -1e4], np.float32),
+            greedy=np.array([position == choice]),
+            context=np.zeros(1, np.int32),
+            weights=np.ones(1),
+            greedy_excluding=np.array([position == choice]),
         )
-        for metric in work.protocol.metrics:
-            rows[metric.name].append(metric.stats(sample, [response]))
-    return rows
+        for position in range(len(asked))
+    ]
 
 
 def signature(

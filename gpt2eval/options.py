@@ -51,16 +51,22 @@ class RunOptions:
         metavar="N",
     )
     limit_first: int | None = _option("Score the first N samples a task.", metavar="N")
+    num_fewshot: int | None = _option(
+        "Examples before each question, for tasks that have some.  [default: the protocol's own]",
+        metavar="N",
+    )
     batch_size: int | None = _option(
         "Most sequences in a batch, or auto: as many as fit; fewer where memory runs out."
         "  [default: auto]",
-        metavar="N|auto",
+        metavar="N",
         auto=True,
     )
     dtype: str = _option(f"Precision of the weights: {', '.join(DTYPES)}.", default="float32")
-    device: str = _option("auto, cpu, cuda, cuda:N or mps.", default="auto")
+    device: str = _option("Where to compute: auto, cpu, cuda, cuda:N or mps.", default="auto")
     seed: int = _option(
-        "Seed of sampled texts, of --limit and of the intervals.", default=0, metavar="N"
+        "Seed of sampled texts, examples, --limit and the intervals.",
+        default=0,
+        metavar="N",
     )
     tasks_dir: str | None = _option(
         "Directory with your own task files.  [default: ./tasks]", metavar="DIR"
@@ -69,10 +75,20 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", _SHORT_DTYPES.get(self.dtype, self.dtype))
-        if self.batch_size == "auto":
+        batch_size: object = self.batch_size
+        if batch_size == "auto":
             object.__setattr__(self, "batch_size", None)
+        for name in ("data", "output", "report", "tasks_dir"):
+            self._need(name, lambda value: value != "", "the name of a directory, not nothing")
+        if "" in self.models:
+            raise UsageError("--model '': expected a directory, a hub id or a bundled name")
         for name in ("limit", "limit_first", "batch_size"):
             self._need(name, _is_count, "a whole number of at least 1")
+        self._need(
+            "num_fewshot",
+            lambda value: value is None or (_is_whole(value) and value >= 0),
+            "a whole number from 0 up",
+        )
         self._need(
             "seed", lambda value: _is_whole(value) and value >= 0, "a whole number from 0 up"
         )

@@ -92,7 +92,7 @@ def read_records(directory: Path) -> Iterator[Record]:
             for number, line in enumerate(file, 1):
                 yield _parse_record(path, number, line)
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
+        raise StoreError(f"{path} cannot be read ({error}); {_anew(path)}") from error
 
 
 def recover_records(directory: Path) -> list[Record]:
@@ -100,7 +100,10 @@ def recover_records(directory: Path) -> list[Record]:
     path = directory / RECORDS
     if not path.exists():
         return []
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror}); {_anew(path)}") from error
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         with _saving(path), path.open("r+b") as file:
@@ -110,10 +113,20 @@ def recover_records(directory: Path) -> list[Record]:
 
 def _parse_record(path: Path, number: int, line: str) -> Record:
     try:
-        content = json.loads(line)
+        content = json.loads(line, parse_constant=_refuse)
         return Record(**{item.name: content[item.name] for item in fields(Record)})
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise StoreError(f"{path}, line {number}: not a record ({error!r})") from error
+        raise StoreError(
+            f"{path}, line {number}: not a record ({error!r}); {_anew(path)}"
+        ) from error
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number")
+
+
+def _anew(path: Path) -> str:
+    return f"delete {path.parent} and run the same command again, which makes it anew"
 
 
 def encode_response(response: Response) -> dict[str, Any]:
@@ -231,10 +244,13 @@ def read_result(directory: Path) -> Result:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
+        raise StoreError(f"{path} cannot be read ({error}); {_anew(path)}") from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
-        raise StoreError(f"{path} has format {found!r}; this version of gpt2eval reads {FORMAT}")
+        raise StoreError(
+            f"{path} has format {found!r}; this version of gpt2eval reads {FORMAT}. Use the version"
+            f" that wrote it, or {_anew(path)}"
+        )
     try:
         estimates = {name: _estimate(entry) for name, entry in content["metrics"].items()}
         baselines = {
@@ -246,7 +262,9 @@ def read_result(directory: Path) -> Result:
             for key in ("checkpoint", "task", "data", "run", "ledger", "signature")
         }
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise StoreError(f"{path} is not a result of gpt2eval ({error!r})") from error
+        raise StoreError(
+            f"{path} is not a result of gpt2eval ({error!r}); {_anew(path)}"
+        ) from error
     return Result(**sections, metrics=estimates, baselines=baselines, path=directory)
 
 

@@ -122,6 +122,7 @@ def _estimate(
         denominator=f"{denominator:.12g} {metric.per}",
         higher_is_better=metric.higher_is_better,
         signature=metric.signature,
+        part=metric.part,
     )
 
 

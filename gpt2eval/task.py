@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from gpt2eval.data import Dataset
 
+    Baseline = Callable[[Sample, np.random.Generator], str | Sequence[int]]
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -41,6 +43,8 @@ class Metric:
     count     index of the statistic that is the denominator; None: the number of samples
     interval  "bootstrap", or "wilson" for a share of samples that are right (statistics: right, 1)
     signature everything in the metric that can change the number (sacrebleu's, say)
+    part      name of the part of the samples that the metric is over; empty: all of them
+    member    whether a sample belongs to that part; None: every sample does
     """
 
     name: str
@@ -52,6 +56,24 @@ class Metric:
     count: int | None = -1
     interval: str = "bootstrap"
     signature: str = ""
+    part: str = ""
+    member: Callable[[Sample], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fewshot:
+    """Examples that may stand before a question, drawn anew for each seed by `--num-fewshot N`.
+
+    dataset    where they come from: rows that are never scored
+    render     row -> an example as it stands in the prompt, its answer included
+    count      how many there are when nobody asks
+    separator  what follows each of them
+    """
+
+    dataset: Dataset
+    render: Callable[[Mapping[str, Any]], str]
+    count: int = 0
+    separator: str = "\n\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +88,10 @@ class Protocol:
     requests   Sample -> Requests; identical requests are computed once, whoever asks
     metrics    what is computed from the responses
     extract    generated text -> the part that is scored
-    baselines  model-free systems: name -> (sample, random generator) -> text
+    baselines  model-free systems: name -> (sample, random generator) -> a text, or the indices of
+               the choices it picks from, each as often as the others
+    fewshot    examples before the question; a run puts them, rendered and joined, into
+               `sample.fields["examples"]`, and `requests` begins its prompts with them
     options    every choice that can change the number, recorded in the result and its signature
     references published numbers for orientation: {"model", "metric", "value", "source"}
     """
@@ -79,9 +104,8 @@ class Protocol:
     metrics: tuple[Metric, ...]
     detail: str = ""
     extract: Callable[[str], str] = str.strip
-    baselines: Mapping[str, Callable[[Sample, np.random.Generator], str]] = field(
-        default_factory=dict
-    )
+    baselines: Mapping[str, Baseline] = field(default_factory=dict)
+    fewshot: Fewshot | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     references: tuple[Mapping[str, Any], ...] = ()
 
@@ -177,15 +201,18 @@ def _collect(names: Mapping[str, Any], origin: str, found: dict[str, tuple[Task,
 def select(text: str, tasks: Mapping[str, Task]) -> list[tuple[Task, Protocol]]:
     """`wikitext2,lambada@*,core` -> tasks with protocols, in the order asked, none twice.
 
-    A name is a task, a group or a glob over both; `@protocol` may be a glob too. Raises UsageError
-    that suggests the nearest name.
+    A name is a task, a group or a glob over both; `@protocol` may be a glob too. Of several tasks,
+    those that have the protocol are meant. Raises UsageError that suggests the nearest name.
     """
     chosen: dict[str, tuple[Task, Protocol]] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         name, _, protocol = part.partition("@")
-        for task in _matching_tasks(name, tasks):
-            for found in _matching_protocols(task, protocol, part):
-                chosen.setdefault(f"{task.name}@{found.name}", (task, found))
+        matching = _matching_tasks(name, tasks)
+        found = [(task, one) for task in matching for one in _matching_protocols(task, protocol)]
+        if not found:
+            raise UsageError(_no_protocol(matching, protocol, part))
+        for task, one in found:
+            chosen.setdefault(f"{task.name}@{one.name}", (task, one))
     if not chosen:
         raise UsageError(f"--tasks {text!r} names no task; see: gpt2eval tasks")
     return list(chosen.values())
@@ -198,24 +225,31 @@ def _matching_tasks(name: str, tasks: Mapping[str, Task]) -> list[Task]:
         if any(fnmatchcase(n, name) for n in (task.name, *task.groups))
     ]
     if not matching:
-        names = sorted({*tasks, *(group for task in tasks.values() for group in task.groups)})
+        groups = {group for task in tasks.values() for group in task.groups}
+        # Whole names too: lm-eval's lambada_openai is lambada@openai.
+        whole = {f"{task.name}@{one.name}" for task in tasks.values() for one in task.protocols}
+        names = [*sorted({*tasks, *groups}), *sorted(whole)]
         raise UsageError(f"unknown task {name!r}{_nearest(name, names)}; see: gpt2eval tasks")
     return matching
 
 
-def _matching_protocols(task: Task, name: str, part: str) -> list[Protocol]:
+def _matching_protocols(task: Task, name: str) -> list[Protocol]:
     if not name:
         return [task.protocols[0]]
-    matching = [protocol for protocol in task.protocols if fnmatchcase(protocol.name, name)]
-    if not matching:
-        names = [protocol.name for protocol in task.protocols]
-        raise UsageError(
-            f"task {task.name!r} has no protocol {name!r} (in {part!r}){_nearest(name, names)};"
-            f" it has: {', '.join(names)}"
-        )
-    return matching
+    return [protocol for protocol in task.protocols if fnmatchcase(protocol.name, name)]
+
+
+def _no_protocol(tasks: Sequence[Task], name: str, part: str) -> str:
+    names = list(dict.fromkeys(protocol.name for task in tasks for protocol in task.protocols))
+    who, they = f"task {tasks[0].name!r} has", "it has"
+    if len(tasks) > 1:
+        who, they = f"{', '.join(task.name for task in tasks)} have", "they have"
+    return (
+        f"{who} no protocol {name!r} (in {part!r}){_nearest(name, names)};"
+        f" {they}: {', '.join(names)}"
+    )
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
-    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    near = get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from gpt2eval.data import listed
 from gpt2eval.evaluation import Progress, Silent
 from gpt2eval.report.sections import checkpoint_labels
 from gpt2eval.report.text import (
@@ -82,7 +84,8 @@ def show_results(results: Sequence[Result], page: Path) -> None:
     for name, rows in _by_task(results).items():
         first = next(iter(rows.values()))
         table.add_row(Text(name, style="bold"))
-        for metric, shown in list(first.metrics.items())[:METRICS_SHOWN]:
+        whole = [(metric, shown) for metric, shown in first.metrics.items() if not shown.part]
+        for metric, shown in whole[:METRICS_SHOWN]:
             cells = [
                 _cell(rows[label].metrics.get(metric)) if label in rows else "" for label in names
             ]
@@ -142,20 +145,28 @@ def explain(chosen: Sequence[tuple[Task, Protocol]]) -> None:
             previous = task.name
         console.print(Text(f"{task.name}@{protocol.name}", style="bold"))
         for line in _explanation(protocol):
-            console.print(Text(f"  {line}"))
+            console.print(Padding(Text(line), (0, 0, 0, 2)))
         console.print()
 
 
 def _explanation(protocol: Protocol) -> Iterator[str]:
     yield protocol.detail or protocol.summary
+    parts = [metric.name for metric in protocol.metrics if metric.part]
     for metric in protocol.metrics:
+        if metric.part:
+            continue
         direction = "higher is better" if metric.higher_is_better else "lower is better"
         yield f"{metric.name}: {metric.unit}, over {metric.per}; {direction}"
+    if parts:
+        yield f"and {len(parts)} numbers of parts: {parts[0]} ... {parts[-1]}"
     options = ", ".join(f"{key}={value}" for key, value in protocol.options.items())
     yield f"options: {options}"
-    files = " or ".join(" + ".join(names) for names in protocol.dataset.files)
+    if protocol.fewshot:
+        shots = " or ".join(map(listed, protocol.fewshot.dataset.files))
+        yield f"examples for --num-fewshot: {shots}; {protocol.fewshot.count} unless asked"
+    files = " or ".join(map(listed, protocol.dataset.files))
     hub = protocol.dataset.hub
-    where = f"; hub: {hub.id}{f' ({hub.config})' if hub.config else ''}" if hub else ""
+    where = f"; hub: {hub}" if hub else ""
     yield f"data: {files}{where}"
     for row in protocol.references:
         yield f"published: {row['model']} {row['metric']} {row['value']} ({row['source']})"

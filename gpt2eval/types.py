@@ -168,6 +168,7 @@ class Estimate:
     n            samples behind the value
     unit         "perplexity", "bits", "fraction", "points" ...
     denominator  what the sum was divided by, with its size: "241335 words"
+    part         the part of the samples that the value is over; empty: all of them
     """
 
     value: float
@@ -180,6 +181,7 @@ class Estimate:
     denominator: str
     higher_is_better: bool
     signature: str = ""
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)

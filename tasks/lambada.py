@@ -67,7 +67,9 @@ def samples(rows: Iterable[data.Row]) -> Iterator[Sample]:
     """Context and last word, cut at the last space, as lm-eval does."""
     for number, row in enumerate(rows, 1):
         if not row["text"].strip():
-            raise DataError(f"LAMBADA: passage {number} is empty; expected a text with a last word")
+            raise DataError(
+                f"LAMBADA: passage {number} is empty; expected a text with a last word. Remove it"
+            )
         context, _, word = row["text"].rpartition(" ")
         yield Sample(id=str(number), fields={"context": context, "word": word}, references=(word,))
 

@@ -34,13 +34,17 @@ KNOWN = {
 
 
 def read_wikitext(paths: Sequence[Path]) -> Iterator[Row]:
-    """One row a line, with its line end."""
+    """One row a line, with its line end; none of a file without a word.
+
+    A copy with the line ends of Windows reads as the official file does.
+    """
     for path in paths:
-        lines = data.read_text(path).split("\n")
-        if lines[-1] == "":
-            lines.pop()
-        for line in lines:
-            yield {"text": f"{line}\n"}
+        text = data.read_text(path).replace("\r\n", "\n")
+        if text.strip():
+            *lines, last = text.split("\n")
+            yield from ({"text": f"{line}\n"} for line in lines)
+            if last:
+                yield {"text": last}
 
 
 def from_hub(row: Row) -> Row:

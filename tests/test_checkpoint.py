@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -157,6 +157,29 @@ def test_every_form_is_the_same_model(
     assert torch.equal(model.hidden(ids), tiny_model.hidden(ids))
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"n_positions": "n_ctx"},
+        {
+            "n_positions": "max_position_embeddings",
+            "n_embd": "hidden_size",
+            "n_layer": "num_hidden_layers",
+            "n_head": "num_attention_heads",
+        },
+    ],
+)
+def test_other_names_of_sizes(names: dict[str, str], tiny_model: Any, copy: Path) -> None:
+    """Those that transformers reads, and the n_ctx of the first releases."""
+    sizes = json.loads((copy / "config.json").read_text("utf-8"))
+    set_config(copy, n_ctx=None)
+    set_config(copy, **{new: sizes[old] for old, new in names.items()})
+    set_config(copy, **dict.fromkeys(names))
+    model = load(copy)
+    assert model.n_ctx == tiny_model.n_ctx
+    assert torch.equal(model.hidden([[1, 2, 3]]), tiny_model.hidden([[1, 2, 3]]))
+
+
 def test_header(tiny_checkpoint: Path) -> None:
     path = tiny_checkpoint / "model.safetensors"
     expected = {name: list(tensor.shape) for name, tensor in load_file(path).items()}
@@ -213,6 +236,12 @@ def header(content: str) -> Callable[[Path], None]:
     return header_of(len(content), content.encode())
 
 
+def of_integers(directory: Path) -> None:
+    weights = load_file(directory / "model.safetensors")
+    weights["transformer.wte.weight"] = weights["transformer.wte.weight"].to(torch.int8)
+    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+
+
 def remove(*names: str) -> Callable[[Path], None]:
     def damage(directory: Path) -> None:
         for name in names:
@@ -242,7 +271,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "config huge": (text("config.json", " " * 10_000_001), r"10000001 bytes; expected less than"),
     "bert": (config(model_type="bert"), r"model_type 'bert'; gpt2eval scores 'gpt2' only"),
     "llama": (config(model_type="llama"), r"model_type 'llama'; gpt2eval scores 'gpt2' only"),
-    "no type": (config(model_type=None), r"model_type None; gpt2eval scores 'gpt2' only"),
+    "no type": (config(model_type=None), r"no model_type; expected \"model_type\": \"gpt2\""),
     "negative": (config(vocab_size=-1), r"vocab_size = -1; expected a positive integer"),
     "zero": (config(n_head=0), r"n_head = 0; expected a positive integer"),
     "fraction": (config(n_embd=32.5), r"n_embd = 32\.5; expected a positive integer"),
@@ -256,7 +285,11 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "inner negative": (config(n_inner=-7), r"n_inner = -7; expected a positive integer"),
     "inner": (config(n_inner=7), r"'h\.0\.mlp\.c_fc\.weight' has shape \(32, 128\).*\(32, 7\)"),
     "more layers": (config(n_layer=3), r"lack 'h\.2\.ln_1\.weight', which config\.json promises"),
-    "no weights": (remove("model.safetensors"), r"no weights; expected model\.safetensors"),
+    "fewer layers": (config(n_layer=1), r"hold 'h\.1\..*promises n_layer = 1"),
+    "no weights": (
+        remove("model.safetensors"),
+        r"no weights \(found: config\.json, .*\); expected model\.safetensors",
+    ),
     "shard missing": (truncated_index, r"'model-00002-of-00002\.safetensors', which is missing"),
     "shard outside": (outside_index, r"names the shard '\.\./\.\./secret.*plain file name"),
     "empty weights": (text("model.safetensors", b""), r"not a safetensors file: 0 bytes"),
@@ -272,6 +305,11 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "header no offsets": (
         header('{"wte.weight": {"shape": [1], "data_offsets": []}}'),
         r"damaged safetensors header",
+    ),
+    "integers": (of_integers, r"'transformer\.wte\.weight' has dtype I8; expected F64, F32"),
+    "pointer": (
+        text("model.safetensors", "version https://git-lfs.github.com/spec/v1\nsize 1\n"),
+        r"not a safetensors file: .* Git LFS pointer.*git lfs pull",
     ),
     "header empty": (header("{}"), r"the weights lack 'wte\.weight'"),
     "nan": (not_a_number, r"c_fc\.weight' holds 2 values that are NaN or infinite"),
@@ -300,6 +338,18 @@ def test_missing_directory(tmp_path: Path) -> None:
 
 def test_empty_directory(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no config\.json \(found: nothing\); expected"):
+        open_checkpoint(tmp_path)
+
+
+def test_adapter(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"This is an adapter: merge it"):
+        open_checkpoint(tmp_path)
+
+
+def test_directory_of_checkpoints(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint-5")
+    with pytest.raises(CheckpointError, match=r"There is one in .*checkpoint-5"):
         open_checkpoint(tmp_path)
 
 
@@ -362,6 +412,49 @@ def test_pickle_that_would_run_code(form: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         load(directory)
     assert not fuse.exists()
+
+
+def test_pickle_of_more_layers(tmp_path: Path) -> None:
+    directory = make_checkpoint(tmp_path / "more", form="bin")
+    set_config(directory, n_layer=1)
+    with pytest.raises(CheckpointError, match=r"'h\.1\..*not in a model of 1 layers"):
+        load(directory)
+
+
+@pytest.mark.parametrize("form", ["bin", "safetensors"])
+@pytest.mark.parametrize("same", [True, False])
+def test_a_head_that_is_said_to_be_tied(
+    form: Literal["bin", "safetensors"], same: bool, tmp_path: Path
+) -> None:
+    """A copy of the embedding is fine; another head would silently not be used."""
+    directory = make_checkpoint(tmp_path / "head", form=form)
+    path = directory / ("pytorch_model.bin" if form == "bin" else "model.safetensors")
+    weights = torch.load(path, weights_only=True) if form == "bin" else load_file(path)
+    head = weights["transformer.wte.weight"].clone()
+    weights["lm_head.weight"] = head if same else head + 1
+    if form == "bin":
+        torch.save(weights, path)
+    else:
+        save_file(weights, path)
+    if same:
+        assert load(directory).parameters == sum(t.numel() for t in weights.values()) - head.numel()
+    else:
+        with pytest.raises(CheckpointError, match=r"lm_head\.weight of its own.*false"):
+            load(directory)
+
+
+def test_end_of_text_outside_the_embedding(tmp_path: Path) -> None:
+    directory = make_checkpoint(tmp_path / "ids")
+    content = json.loads((directory / "tokenizer_config.json").read_text("utf-8"))
+    for key in ("eos_token", "bos_token", "unk_token"):
+        content.pop(key, None)
+    (directory / "tokenizer_config.json").write_text(
+        json.dumps({**content, "tokenizer_class": "PreTrainedTokenizerFast"}), "utf-8"
+    )
+    (directory / "special_tokens_map.json").unlink(missing_ok=True)
+    set_config(directory, eos_token_id=50256, bos_token_id=50256)
+    with pytest.raises(CheckpointError, match="names 50256 as eos_token_id; the embedding has"):
+        load(directory)
 
 
 def test_damaged_pickle(tmp_path: Path) -> None:

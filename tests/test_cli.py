@@ -172,7 +172,14 @@ BAD_INPUT = {
     "limit 0": (["--limit", "0"], r"--limit 0: expected a whole number of at least 1"),
     "negative limit": (["--limit", "-5"], r"--limit -5"),
     "limit twice": (["--limit", "5", "--limit-first", "5"], r"exclude each other"),
-    "limit in words": (["--limit", "ten"], r"'ten' is not a valid"),
+    "limit in words": (["--limit", "ten"], r"'--limit': 'ten'; expected a whole number$"),
+    "a part of the data": (["--limit", "0.5"], r"'--limit': '0\.5'; expected a whole number$"),
+    "batches": (["--batch_size", "auto:4"], r"'auto:4'; expected a whole number or auto"),
+    "no model": (["--model", ""], r"--model '': expected a directory, a hub id"),
+    "no data": (["--data", ""], r"--data '': expected the name of a directory"),
+    "no output": (["--output", ""], r"--output '': expected the name of a directory"),
+    "name in lm-eval": (["--tasks", "lambada_openai"], r"did you mean 'lambada@openai'\?"),
+    "report in a file": (["--report", "file.txt/x"], r"--report 'file\.txt/x' cannot be written"),
     "dtype": (["--dtype", "int8"], r"--dtype 'int8': expected one of float32"),
     "device": (["--device", "tpu9"], r"device 'tpu9' cannot be used"),
     "unknown flag": (["--modle", "x"], r"No such option.*--modle"),
@@ -239,6 +246,45 @@ def test_help_names_every_option(tmp_path):
     for name in RunOptions.__dataclass_fields__:
         flag = "--model" if name == "models" else "--" + name.replace("_", "-")
         assert flag in done.stdout
+
+
+def test_help_keeps_the_examples_apart(tmp_path):
+    lines = gpt2eval("--help", cwd=tmp_path).stdout.splitlines()
+    examples = [line for line in lines if line.startswith("  gpt2eval run")]
+    assert len(examples) == 3
+    assert "\\b" not in " ".join(lines)
+
+
+def test_a_terminal_without_arrows(finished, checkpoint, data):
+    """ASCII gets a question mark for what it lacks; before, it got a traceback."""
+    place, _ = finished
+    arguments = ("run", "--model", checkpoint, "--tasks", TASKS, "--data", data)
+    done = gpt2eval(*arguments, cwd=place, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "word_perplexity ?" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_to_a_full_disk(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gpt2eval", "tasks"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+    assert done.returncode == 4
+    assert done.stderr.startswith("gpt2eval: the output could not be read or written (No space")
+    assert done.stderr.count("\n") == 1
+
+
+def test_batch_size_auto_is_the_default(finished, checkpoint, data):
+    place, _ = finished
+    arguments = ("--model", checkpoint, "--tasks", TASKS, "--data", data, "--batch_size", "auto")
+    before = sorted(place.glob("results/**/result.json"))
+    assert gpt2eval("run", *arguments, cwd=place).returncode == 0
+    assert sorted(place.glob("results/**/result.json")) == before
 
 
 def test_tasks_and_explain(tmp_path):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import hashlib
 import json
+import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,14 +46,16 @@ def write(path: Path, content: str | bytes) -> Path:
 
 @given(TEXT)
 def test_text(folder: Path, text: str) -> None:
-    assert data.read_text(write(folder / "text.txt", text)) == text
-    assert data.read_text(write(folder / "text.gz", gzip.compress(text.encode()))) == text
+    expected = text.removeprefix("\ufeff")
+    assert data.read_text(write(folder / "text.txt", text)) == expected
+    assert data.read_text(write(folder / "text.gz", gzip.compress(text.encode()))) == expected
 
 
 @given(st.lists(LINE, min_size=1), st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_lines(folder: Path, lines: list[str], end: str, closed: bool) -> None:
     lines[-1] += "" if closed else "x"  # an open last line that is empty is none
-    path = write(folder / "lines.txt", end.join(lines) + (end if closed else ""))
+    lines[0] = lines[0].removeprefix("\ufeff")
+    path = write(folder / "lines.txt", "\ufeff" + end.join(lines) + (end if closed else ""))
     assert [row["text"] for row in data.read_lines([path])] == lines
 
 
@@ -73,7 +78,15 @@ def test_csv(folder: Path, rows: list[dict[str, str]], end: str, quoting: int) -
     assert list(data.read_csv([folder / "rows.csv"], "a", "b")) == rows
 
 
-@given(st.lists(st.tuples(LINE, LINE), min_size=1))
+def test_byte_order_mark(tmp_path: Path) -> None:
+    """As spreadsheets write it: part of the encoding, not of the first column's name."""
+    path = write(tmp_path / "rows.csv", "\ufeffa,b\n1,2\n")
+    assert list(data.read_csv([path], "a", "b")) == [{"a": "1", "b": "2"}]
+    path = write(tmp_path / "rows.jsonl", '\ufeff{"a": "x"}\n')
+    assert list(data.read_jsonl([path], "a")) == [{"a": "x"}]
+
+
+@given(st.lists(st.tuples(LINE.map(lambda line: line.removeprefix("\ufeff")), LINE), min_size=1))
 def test_parallel(folder: Path, pairs: list[tuple[str, str]]) -> None:
     paths = [folder / "p.en.gz", folder / "p.fr.gz"]
     for place, path in enumerate(paths):
@@ -127,14 +140,34 @@ def test_sgml_entities(tmp_path: Path, written: str, read: str) -> None:
     assert row["en"] == read
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (
+            "<DOC genre='news' docid='d' sysid=x>",
+            "<SEG n='1' id=1>a</SEG>",
+            '<seg ID = "2">b</seg>',
+        ),
+        ('<doc docid = "d">', "<seg>a</seg>", "<seg >b</seg >"),
+        ("<doc docid=d>", '<seg id="1">a</seg><seg id="2">b</seg>'),
+    ],
+)
+def test_sgml_written_in_other_ways(tmp_path: Path, lines: tuple[str, ...]) -> None:
+    """Order and quoting of attributes and case do not matter; without ids, segments are counted."""
+    path = write(tmp_path / "s.sgm", "\n".join(lines))
+    rows = list(data.read_sgml([path, path], ("en", "fr")))
+    assert [(row["id"], row["en"]) for row in rows] == [("d/1", "a"), ("d/2", "b")]
+
+
 # ---- what is wrong with a file ------------------------------------------------------------------
 
 JSONL_ERRORS = [
     ('{"a": "x"}\n{"a": \n', r"rows\.jsonl, line 2: not valid JSON"),
     ('{"a": "x"}\n\n["a"]\n', r"rows\.jsonl, line 3: a JSON list; expected an object"),
-    ('{"a": "x"}\n{"b": "x"}\n', r"line 2: column 'a' is missing.*found columns: b"),
-    ('{"a": 3}\n', r"line 1: column 'a' is missing or not a string"),
-    ("{}\n", r"line 1: column 'a' is missing.*found columns: none"),
+    ('{"a": "x"}\n{"b": "x"}\n', r"line 2: column 'a' is missing; expected a, found b"),
+    ('{"a": 3}\n', r"line 1: column 'a' holds 3; expected a string"),
+    ('{"a": null}\n', r"line 1: column 'a' is missing"),
+    ("{}\n", r"line 1: column 'a' is missing; expected a, found none"),
     ("[" * 100_000 + "\n", r"line 1: not valid JSON"),
     ('{"a": "\\ud83d"}\n', r"line 1: column 'a' holds half a surrogate pair"),
 ]
@@ -150,8 +183,12 @@ def test_bad_jsonl(tmp_path: Path, content: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a,b\n1,2\n3\n", r"rows\.csv, line 3: column 'b' is missing.*found columns: a, b"),
-        ("x,y\n1,2\n", r"line 2: column 'a' is missing.*found columns: x, y"),
+        (
+            "a,b\n1,2\n3\n",
+            r"rows\.csv, line 3: column 'b' is missing; expected a and b, found a, b",
+        ),
+        ("x,y\n1,2\n", r"line 2: column 'a' is missing; expected a and b, found x, y"),
+        ("a,b\n1,2\n3,4, five\n", r"line 3: more fields than the header's 2; .* quotes"),
         ('a,b\n1,"2\n3,4\n', r"rows\.csv, line \d: not valid CSV \(unexpected end of data"),
         ('a,b\n1,"2"3\n', r"rows\.csv, line 2: not valid CSV"),
     ],
@@ -241,11 +278,11 @@ def test_sgml_that_does_not_align(
     [
         (
             '<doc docid="d">\n<seg id="1">a</seg>\n<seg id="1">b</seg>\n',
-            r"document 'd' has two segments '1'",
+            r"s\.sgm, line 3: document 'd' has two segments '1'; expected each once",
         ),
         # Dropped on both sides, it would go unnoticed.
-        ('<doc docid="d">\n<seg id="1">a\nb</seg>\n', r"s\.sgm, line 2: a segment without"),
-        ('<doc docid="d">\n<seg>a</seg>\n', r"s\.sgm, line 2: a segment without an id"),
+        ('<doc docid="d">\n<seg id="1">a\nb</seg>\n', r"s\.sgm, line 2: a segment without an end"),
+        ('<doc docid="d">\n<seg>a</seg>\n<seg id="1">b</seg>\n', r"two segments '1'"),
     ],
 )
 def test_bad_sgml(tmp_path: Path, content: str, message: str) -> None:
@@ -327,6 +364,11 @@ def test_missing_directory_is_named(tmp_path: Path) -> None:
         data.load(dataset(), tmp_path / "nowhere")
 
 
+def test_file_for_a_directory(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.txt' is a file; expected a directory with set/a\.txt"):
+        data.load(dataset(), write(tmp_path / "a.txt", CONTENT))
+
+
 def test_empty_file(tmp_path: Path) -> None:
     write(tmp_path / "set/a.txt", "")
     with pytest.raises(DataError, match=r"a\.txt holds no rows; expected at least one"):
@@ -342,3 +384,148 @@ def test_hub_without_network() -> None:
     with pytest.raises(DataError, match=r"no-such/set.*\n.*hf download.*\n.*--data DIR") as caught:
         data.load(dataset(hub=Hub("no-such/set", "plain")), "hub", offline=True)
     assert "no-such/set (plain), split test" in str(caught.value)
+
+
+# ---- packed and marked-up files, rows in another form -------------------------------------------
+
+
+def test_bz2_is_unpacked_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.bz2"
+    path.write_bytes(bz2.compress("zwölf".encode()))
+    assert data.read_text(path) == "zwölf"
+    monkeypatch.setattr(data, "MAX_UNPACKED", 5)
+    with pytest.raises(DataError, match=r"a\.bz2 unpacks to more than 5 bytes"):
+        data.read_text(path)
+    path.write_bytes(b"no archive")
+    with pytest.raises(DataError, match=r"a\.bz2 cannot be read"):
+        data.read_text(path)
+
+
+def archive(path: Path, **files: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in files.items():
+            file.writestr(name.replace("__", "/").replace("dot", "."), content)
+    return path
+
+
+def test_zip_gives_the_files_that_are_asked_for(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", data__bdotjsonl=b"1", data__adottxt=b"2", cdotjsonl=b"3")
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("__MACOSX/data/._b.jsonl", b"\xff")
+    assert list(data.read_zip(path, ".jsonl")) == [("data/b.jsonl", "1"), ("c.jsonl", "3")]
+
+
+def test_zip_is_bounded_over_all_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = archive(tmp_path / "a.zip", adottxt=b"x" * 60, bdottxt=b"x" * 60)
+    monkeypatch.setattr(data, "MAX_UNPACKED", 120)
+    assert len(list(data.read_zip(path, ".txt"))) == 2
+    monkeypatch.setattr(data, "MAX_UNPACKED", 119)
+    with pytest.raises(DataError, match=r"a\.zip unpacks to more than 119 bytes"):
+        list(data.read_zip(path, ".txt"))
+
+
+def test_zip_that_is_damaged_or_not_utf8(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", adottxt=b"good\n\xff")
+    with pytest.raises(DataError, match=r"a\.zip, a\.txt, line 2: byte 0xff is not UTF-8"):
+        list(data.read_zip(path, ".txt"))
+    path.write_bytes(b"no archive")
+    with pytest.raises(DataError, match=r"a\.zip cannot be read"):
+        list(data.read_zip(path, ".txt"))
+
+
+def test_xml_in_the_encoding_it_declares(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    path.write_bytes(
+        '<?xml version="1.0" encoding="ISO-8859-1"?>\n<!DOCTYPE a SYSTEM "a.dtd">\n'
+        '<a><b c="d">Zoë &amp; &#233;</b></a>'.encode("latin-1")
+    )
+    (child,) = data.read_xml(path)
+    assert (child.tag, child.attrib, child.text) == ("b", {"c": "d"}, "Zoë & é")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '<!DOCTYPE a [<!ENTITY e "text">]><a>&e;</a>',
+        '<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]><a>&e;</a>',
+        '<!DOCTYPE a [<!ENTITY % e SYSTEM "http://localhost/e"> %e;]><a/>',
+        '<!DOCTYPE a SYSTEM "a.dtd"><a>&e;</a>',
+        '<!DOCTYPE a [<!ENTITY l "ha"><!ENTITY m "&l;&l;&l;&l;">]><a>&m;</a>',
+    ],
+)
+def test_xml_with_entities_of_its_own_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(content, "utf-8")
+    with pytest.raises(DataError, match=r"a\.xml, line 1: entity '[elm]'; expected XML without"):
+        data.read_xml(path)
+
+
+@pytest.mark.parametrize("content", ["", "<a>", "<a></b>", "<a>&e;</a>", "text"])
+def test_xml_that_is_not_well_formed(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(content, "utf-8")
+    with pytest.raises(DataError, match=r"a\.xml: not well-formed XML"):
+        data.read_xml(path)
+
+
+def test_csv_without_a_header(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('"1","a, b"\n"2","c"\n', "utf-8")
+    rows = list(data.read_csv([path], "n", "text", header=False))
+    assert rows == [{"n": "1", "text": "a, b"}, {"n": "2", "text": "c"}]
+    path.write_text('"1"\n', "utf-8")
+    with pytest.raises(DataError, match=r"line 1: column 'text' is missing"):
+        list(data.read_csv([path], "n", "text", header=False))
+
+
+@pytest.mark.parametrize(
+    ("value", "first", "index"), [(0, 0, 0), ("2", 0, 2), (1, 1, 0), (" 3 ", 1, 2)]
+)
+def test_gold_label(value: object, first: int, index: int) -> None:
+    assert data.gold(value, 3, first) == index
+
+
+@pytest.mark.parametrize("value", [3, -1, "-1", "", "a", None, 1.0, True, "1.0", "²", [1]])
+def test_gold_label_that_is_none(value: object) -> None:
+    message = f"gold label {re.escape(repr(value))}; expected a whole number from 0 to 2"
+    with pytest.raises(DataError, match=message):
+        data.gold(value, 3)
+
+
+def test_rows_that_cannot_be_converted_are_named() -> None:
+    def convert(row: data.Row) -> data.Row:
+        return {"x": data.gold(row["x"], 2)}
+
+    rows = [{"x": 1}, {"x": 2}]
+    with pytest.raises(DataError, match=r"file\.txt, row 2: gold label 2; expected"):
+        list(data.convert_rows(rows, convert, "file.txt"))
+    with pytest.raises(DataError, match=r"file\.txt, row 1: .*KeyError\('x'\)\); found columns: y"):
+        list(data.convert_rows([{"y": 1}], convert, "file.txt"))
+
+
+def test_hub_reads_as_text() -> None:
+    assert str(data.Hub("o/n")) == "o/n"
+    assert str(data.Hub("o/n", "c")) == "o/n (c)"
+    assert str(data.Hub("o/n", ("c", "d", "e"))) == "o/n (c and 2 more)"
+    assert data.Hub("o/n").configs == (None,)
+
+
+def test_hub_rows_of_several_configurations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other, each converted, the bad one named."""
+    import datasets
+
+    asked = []
+
+    def load_dataset(id: str, name: str, **options: Any) -> Any:
+        asked.append((id, name, options["split"]))
+        return datasets.Dataset.from_list([{"n": f"{name}1"}, {"n": f"{name}2"}])
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    hub = Hub("o/n", ("a", "b"), "train", lambda row: {"N": row["n"].upper()})
+    loaded = data.load(dataset(hub=hub), "hub", offline=True)
+    assert asked == [("o/n", "a", "train"), ("o/n", "b", "train")]
+    assert [row["N"] for row in loaded.rows] == ["A1", "A2", "B1", "B2"]
+    assert loaded.provenance["config"] == ("a", "b")
+    bad = Hub("o/n", "a", "train", lambda row: {"N": data.gold(row["n"][1], 2)})
+    with pytest.raises(DataError, match=r"data set o/n \(a\), split train, row 2: gold label '2'"):
+        data.load(dataset(hub=bad), "hub", offline=True)

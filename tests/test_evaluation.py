@@ -17,7 +17,14 @@ import pytest
 import gpt2eval
 from gpt2eval import evaluation, model, runner, stats
 from gpt2eval.data import load
-from gpt2eval.errors import CheckpointError, DataError, Gpt2EvalError, TaskError, UsageError
+from gpt2eval.errors import (
+    CheckpointError,
+    DataError,
+    Gpt2EvalError,
+    StoreError,
+    TaskError,
+    UsageError,
+)
 from gpt2eval.results import read_records, read_result
 from gpt2eval.stats import estimate
 from gpt2eval.task import discover, select
@@ -170,6 +177,43 @@ def test_resume_after_a_torn_record(
     asked.clear()
     assert_same(score(), [result])
     assert len(asked) == len(lines) - 5
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"id": "1"', '"id": "999"'),
+        ('"accuracy": [', '"precision": ['),
+        ('"accuracy": [', '"accuracy": [1.0, '),
+        ('"accuracy": [', '"accuracy": ["x", '),
+        ('"accuracy": [0.0', '"accuracy": [NaN'),
+        ('"truncated":', '"cut":'),
+        ('{"id"', "garbage"),
+    ],
+)
+def test_records_that_were_edited_are_refused(
+    old: str, new: str, score: Callable[..., list[Any]]
+) -> None:
+    """Never counted, and never a traceback: the run says what to delete."""
+    (result,) = score()
+    path = result.path / "records.jsonl"
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    place = next(n for n, line in enumerate(lines) if line.startswith('{"id": "1"'))
+    assert old in lines[place]
+    lines[place] = lines[place].replace(old, new, 1)
+    path.write_text("".join(lines), "utf-8")
+    (result.path / "result.json").unlink()
+    with pytest.raises(StoreError, match=rf"records\.jsonl.*delete {result.path} and run"):
+        score()
+    assert not (result.path / "result.json").exists()
+
+
+@pytest.mark.parametrize("content", ["", "garbage", "{}", '{"format": 2}', '{"format": 1}'])
+def test_result_that_was_damaged(content: str, score: Callable[..., list[Any]]) -> None:
+    (result,) = score()
+    (result.path / "result.json").write_text(content)
+    with pytest.raises(StoreError, match=rf"result\.json .*delete {result.path} and run"):
+        score()
 
 
 def test_result_comes_last(score: Callable[..., list[Any]], monkeypatch: Any) -> None:
@@ -328,7 +372,7 @@ SECTIONS = {
     "signature": None,
     "baselines": None,
 }
-ESTIMATE = "value low high level method n unit denominator higher_is_better signature"
+ESTIMATE = "value low high level method n unit denominator higher_is_better signature part"
 RUN = {
     "device", "dtype", "batch_policy", "seed", "versions", "git_commit", "command", "started",
     "seconds", "tokens", "tokens_per_second", "peak_memory_bytes",
@@ -410,6 +454,43 @@ def test_baselines_of_summaries(score: Callable[..., list[Any]]) -> None:
         assert system["rouge1"].value > 0
 
 
+def test_baselines_of_choices(score: Callable[..., list[Any]]) -> None:
+    """Chance is the mean of one over the choices, exactly; the majority class always says one."""
+    (result,) = score("sst2", data="bundled", limit_first=7)
+    chance, majority = (result.baselines[name] for name in ("chance", "majority class"))
+    assert set(chance) == set(majority) == set(result.metrics)
+    assert chance["accuracy"].value == chance["accuracy_pmi"].value == 0.5
+    assert majority["accuracy"].value in (3 / 7, 4 / 7)
+    assert chance["accuracy"].denominator == "7 sentences"
+    (winograd,) = score("winograd", data="bundled")
+    assert set(winograd.baselines) == {"chance"}
+    assert winograd.baselines["chance"]["accuracy"].value == 0.5
+
+
+def test_numbers_of_parts(score: Callable[..., list[Any]]) -> None:
+    """Each over its own samples; a part without samples has none, and records only their own."""
+    (result,) = score("blimp", data="bundled")
+    parts = {name: item for name, item in result.metrics.items() if item.part}
+    assert len(parts) == 6
+    assert all(name == f"accuracy/{item.part}" and item.n == 10 for name, item in parts.items())
+    assert list(result.metrics)[:2] == ["accuracy_macro", "accuracy"]
+    whole = result.metrics["accuracy"]
+    mean = np.mean([item.value for item in parts.values()])
+    assert (whole.n, whole.part) == (60, "")
+    assert whole.value == pytest.approx(mean)
+    assert result.metrics["accuracy_macro"].value == pytest.approx(mean)
+    assert result.metrics["accuracy_macro"].denominator == "6 paradigms"
+    assert all("Wilson" in item.method for item in parts.values())
+    for record in read_records(result.path):
+        own = f"accuracy/{record.id.partition('/')[0]}"
+        assert set(record.statistics) == {"accuracy_macro", "accuracy", own}
+    (few,) = score("blimp", data="bundled", limit_first=3)
+    assert [name for name, item in few.metrics.items() if item.part] == [
+        "accuracy/anaphor_gender_agreement"
+    ]
+    assert read_result(result.path) == result
+
+
 def test_ledger(score: Callable[..., list[Any]]) -> None:
     (result,) = score("cnn_dailymail@tldr")
     records = list(read_records(result.path))
@@ -471,7 +552,11 @@ NAN = (
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"id": '"same"'}, DataError, r"mine@p: two samples have the id 'same'; ids must differ"),
+        (
+            {"id": '"same"'},
+            DataError,
+            r"mine@p: two samples have the id 'same'; expected ids that differ",
+        ),
         ({"requests": "[]"}, TaskError, r"mine@p: sample '0' asks nothing"),
         (
             {"requests": '[Generate("x", 3, stop=["y"])]'},

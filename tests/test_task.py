@@ -194,6 +194,8 @@ TASKS = {
             "lambada@openai wikitext2@lm-eval lambada@openai-last-token lambada@standard",
         ),
         ("wikitext10[0-9]", "wikitext103@lm-eval"),
+        ("*@paper", "wikitext2@paper wikitext103@paper"),
+        ("core@openai*", "lambada@openai lambada@openai-last-token"),
     ],
 )
 def test_select(text: str, expected: str) -> None:
@@ -206,6 +208,11 @@ def test_select(text: str, expected: str) -> None:
     [
         ("lambda", r"unknown task 'lambda'; did you mean 'lambada'\?; see: gpt2eval tasks"),
         ("cores", r"unknown task 'cores'; did you mean 'core'\?"),
+        ("LAMBADA", r"did you mean 'lambada'\?"),
+        ("lambada_openai", r"unknown task 'lambada_openai'; did you mean 'lambada@openai'\?"),
+        ("lambada_standard", r"did you mean 'lambada@standard'\?"),
+        ("wikitext", r"did you mean 'wikitext2'\?"),
+        ("core@papr", r"lambada, wikitext2 have no protocol 'papr'.*mean 'paper'\?; they have: op"),
         ("zzzzzz", r"unknown task 'zzzzzz'; see"),
         ("Lambada", r"unknown task 'Lambada'; did you mean 'lambada'"),
         ("lambada@opnai", r"no protocol 'opnai' \(in 'lambada@opnai'\); did you mean 'openai'\?"),
@@ -267,16 +274,21 @@ def test_bundled_samples(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_baselines(name: str) -> None:
-    """Model-free systems give a text for each sample, and the same one from the same seed."""
+    """Model-free systems give a text for each sample, or choices; the same from the same seed."""
     _, protocol = PROTOCOLS[name]
     samples = list(protocol.samples(load(protocol.dataset, "bundled").rows))
     for system in protocol.baselines.values():
-        texts = [
+        answers, again = (
             [system(sample, random) for sample in samples]
             for random in (np.random.default_rng(1), np.random.default_rng(1))
-        ]
-        assert texts[0] == texts[1]
-        assert all(text.strip() for text in texts[0])
+        )
+        assert answers == again
+        for sample, answer in zip(samples, answers, strict=True):
+            if isinstance(answer, str):
+                assert answer.strip()
+            else:
+                assert answer
+                assert set(answer) <= set(range(len(sample.fields["choices"])))
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -303,7 +315,7 @@ def test_names(task: Any) -> None:
     names = [protocol.name for protocol in task.protocols]
     assert len(set(names)) == len(names)
     for name in (task.name, *names, *task.groups):
-        assert name.replace("-", "").replace("_", "").isalnum()
+        assert name.translate(dict.fromkeys(map(ord, "-_."))).isalnum()
         assert name == name.lower()
 
 

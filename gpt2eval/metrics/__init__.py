@@ -5,6 +5,7 @@ reads. numpy is all that is loaded until a metric from another library is asked 
 """
 
 from gpt2eval.metrics.bleu import bleu, chrf
+from gpt2eval.metrics.choice import calibration_error, choice_accuracy, f1_macro
 from gpt2eval.metrics.likelihood import (
     accuracy,
     bits,
@@ -12,6 +13,7 @@ from gpt2eval.metrics.likelihood import (
     sample_perplexity,
     token_perplexity,
 )
+from gpt2eval.metrics.part import macro, part
 from gpt2eval.metrics.rouge import rouge, rouge_average
 from gpt2eval.metrics.text import first_sentence, first_sentences, split_sentences, text_of
 
@@ -19,9 +21,14 @@ __all__ = [
     "accuracy",
     "bits",
     "bleu",
+    "calibration_error",
     "chrf",
+    "choice_accuracy",
+    "f1_macro",
     "first_sentence",
     "first_sentences",
+    "macro",
+    "part",
     "perplexity",
     "rouge",
     "rouge_average",

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gpt2eval.checkpoint import Checkpoint
-from gpt2eval.errors import CheckpointError, UsageError
+from gpt2eval.errors import CheckpointError, ModelError, UsageError
 from gpt2eval.model import head
 from gpt2eval.model.gpt2 import Attention, Transformer
 from gpt2eval.model.linear import Linear, linear
@@ -88,6 +88,14 @@ class Model:
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)
+
+    def not_finite(self) -> ModelError:
+        """The error to raise where a log-probability is NaN or infinite."""
+        wider = "" if self.dtype == torch.float32 else "try --dtype float32, and "
+        return ModelError(
+            f"{self.checkpoint.name} gave log-probabilities that are not finite ({self.dtype});"
+            f" {wider}check the training run that wrote the checkpoint"
+        )
 
     def log_probs(
         self, hidden: Tensor, targets: Tensor, excluded: Tensor | None = None
@@ -184,6 +192,14 @@ def _load_weights(
         if len(parts[layer]) == 2:
             both = parts.pop(layer)
             linears[layer] = linear(both["weight"], both["bias"])
+    if checkpoint.config.get("tie_word_embeddings", True) and HEAD in tensors:
+        parameters -= tensors[HEAD].numel()
+        if not torch.equal(tensors.pop(HEAD), tensors["wte.weight"]):
+            raise CheckpointError(
+                f"{checkpoint.path} holds a {HEAD} of its own, but config.json ties it to the"
+                ' embedding; write "tie_word_embeddings": false into config.json to use it, or'
+                " remove the tensor"
+            )
     return tensors, linears, parameters
 
 
@@ -227,6 +243,11 @@ def _special_id(checkpoint: Checkpoint, tokenizer: Any, name: str) -> int:
         raise CheckpointError(
             f"neither the tokenizer nor config.json of {checkpoint.path} names an {name};"
             " GPT-2's is the id of <|endoftext|>"
+        )
+    if not 0 <= value < checkpoint.size("vocab_size"):
+        raise CheckpointError(
+            f"{checkpoint.path} names {value} as {name}; the embedding has"
+            f" {checkpoint.size('vocab_size')} rows"
         )
     return value
 

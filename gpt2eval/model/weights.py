@@ -10,6 +10,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor
@@ -27,18 +28,25 @@ def read_weights(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
     finite, and where the file cannot be read.
     """
     wanted = dict(expected_shapes(checkpoint.config))
-    if not checkpoint.config.get("tie_word_embeddings", True):
-        wanted[HEAD] = wanted["wte.weight"]
-    found = 0
+    wanted[HEAD] = wanted["wte.weight"]
+    missing = set(wanted)
+    if checkpoint.config.get("tie_word_embeddings", True):
+        missing.remove(HEAD)  # may be there all the same
     for name, tensor in _stored(checkpoint):
         if name in wanted:
-            _check(checkpoint, name, tensor, wanted.pop(name))
-            found += 1
+            _check(checkpoint, name, tensor, wanted[name])
+            missing.discard(name)
             yield name, tensor
-    if wanted:
+        elif name.startswith("h.") and not name.endswith((".attn.bias", ".attn.masked_bias")):
+            # A layer more than promised. (The two exceptions are masks in old files.)
+            raise CheckpointError(
+                f"the weights of {checkpoint.path} do not fit config.json: tensor {name!r} is"
+                f" not in a model of {checkpoint.size('n_layer')} layers"
+            )
+    if missing:
         raise CheckpointError(
             f"the weights of {checkpoint.path} do not fit config.json: missing:"
-            f" {', '.join(sorted(wanted)[:4])} ({len(wanted)} in all; {found} found)"
+            f" {', '.join(sorted(missing)[:4])} ({len(missing)} in all)"
         )
 
 
@@ -52,10 +60,13 @@ def _stored(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
             raise
         except Exception as error:  # pickle, zip and safetensors errors have no common class
             reason = str(error).strip().splitlines()
+            if isinstance(error, UnpicklingError):
+                # torch would have the reader switch its protection off.
+                reason = ["it holds more than tensors, or is damaged"]
             raise CheckpointError(
                 f"the weights of {checkpoint.path} cannot be loaded ({type(error).__name__}:"
                 f" {reason[0] if reason else 'no reason given'}); expected a complete GPT-2"
-                " checkpoint"
+                " checkpoint, as safetensors or as a pickle of nothing but tensors"
             ) from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from textwrap import wrap
 from typing import Any
 
@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from gpt2eval.report import plots
 from gpt2eval.report.plots import DOUBLE, SINGLE, Axis, Dot
 from gpt2eval.report.position import Curve, loss_by_position
+from gpt2eval.report.reliability import METRIC as CALIBRATION
+from gpt2eval.report.reliability import Bin, reliability
 from gpt2eval.report.sections import Section, data_mark, distinguish, file_stems
 from gpt2eval.report.tables import all_labels, systems
 from gpt2eval.report.text import format_level, plain, shorten
@@ -54,6 +56,7 @@ def draw_all(sections: Sequence[Section]) -> list[Picture]:
             *_score_pictures(sections, names),
             *_size_pictures(sections, names),
             *_position_pictures(sections, names),
+            *_reliability_pictures(sections, names),
         ]
 
 
@@ -226,6 +229,53 @@ def _position_picture(
         plots.save(figure),
         section.title,
         ([*header, "tokens", "error_between", "notice"], rows),
+    )
+
+
+def _reliability_pictures(
+    sections: Sequence[Section], names: Mapping[str, str]
+) -> Iterator[Picture]:
+    """Accuracy by confidence for each section that measures calibration."""
+    for section in sections:
+        if CALIBRATION in section.metrics:
+            curves = {
+                label: reliability(read_records(result.path))
+                for label, result in section.results.items()
+                if result.path and (result.path / RECORDS).is_file()
+            }
+            curves = {label: bins for label, bins in curves.items() if bins}
+            if curves:
+                yield _reliability_picture(section, curves, names)
+
+
+def _reliability_picture(
+    section: Section, curves: Mapping[str, Sequence[Bin]], names: Mapping[str, str]
+) -> Picture:
+    looks = {names[label]: number for number, label in enumerate(names)}
+
+    def draw(ax: Axes, _: int) -> None:
+        plots.draw_reliability(ax, {names[label]: bins for label, bins in curves.items()}, looks)
+
+    figure = _grid([section], draw, height=2.3 + 0.06 * len(curves))
+    plots.legend_below(figure, columns=2)
+    caption = (
+        f"{section.title}: how often the model is right against how sure it is, in bins of equal"
+        " width of the probability it gives to its choice. Bars are 95 % Wilson intervals; on the"
+        " diagonal confidence and accuracy agree."
+    )
+    header = ["checkpoint", "samples", "confidence", "accuracy", "low", "high", "notice"]
+    rows = [
+        [label, *astuple(each), data_mark(section.first)]
+        for label, bins in curves.items()
+        for each in bins
+    ]
+    return Picture(
+        f"reliability-{section.stem}",
+        f"accuracy by confidence of {section.title}",
+        caption,
+        plots.save(figure),
+        section.title,
+        (header, rows),
     )
 
 

@@ -52,8 +52,13 @@ def check_directory(directory: str | Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
-    except (StoreError, OSError) as error:
+    except StoreError as error:
         raise UsageError(f"--report {str(directory)!r} cannot be used: {error}") from error
+    except OSError as error:
+        raise UsageError(
+            f"--report {str(directory)!r} cannot be written ({error.strerror}); give another"
+            " directory"
+        ) from error
 
 
 def _marker(sources: Mapping[str, Any], files: Iterable[str]) -> bytes:

@@ -11,7 +11,7 @@ from gpt2eval.report.sections import checkpoint_labels, data_digests, data_mark
 from gpt2eval.types import Estimate, Result
 
 _ESTIMATE = ["value", "low", "high", "level", "method", "n", "unit", "denominator"]
-_ESTIMATE += ["higher_is_better"]
+_ESTIMATE += ["higher_is_better", "part"]
 COLUMNS = ["checkpoint", "kind", "task", "protocol", "metric", *_ESTIMATE, "metric_signature"]
 COLUMNS += ["data", "data_sha256", "subset", "selected", "available", "notice", "parameters"]
 COLUMNS += ["dtype", "device", "seed", "checkpoint_sha256", "signature", "run_directory"]

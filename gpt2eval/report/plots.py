@@ -23,6 +23,7 @@ from matplotlib.ticker import (
 )
 
 from gpt2eval.report.position import Curve
+from gpt2eval.report.reliability import Bin
 from gpt2eval.report.text import format_parameters
 
 SINGLE, DOUBLE = 3.4, 7.0  # inches: one and two columns of a paper
@@ -157,6 +158,30 @@ def draw_positions(ax: Axes, curves: Mapping[str, Curve], looks: Mapping[str, in
     ax.set_ylabel("loss (nats per token)\n← lower is better")
 
 
+def draw_reliability(
+    ax: Axes, curves: Mapping[str, Sequence[Bin]], looks: Mapping[str, int]
+) -> None:
+    """Accuracy against confidence, a point with its interval for each bin that has samples."""
+    ax.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, zorder=1)
+    for label, bins in curves.items():
+        style = look(looks[label])
+        errors = [[b.accuracy - b.low for b in bins], [b.high - b.accuracy for b in bins]]
+        ax.errorbar(
+            [b.confidence for b in bins],
+            [b.accuracy for b in bins],
+            yerr=errors,
+            label=label,
+            elinewidth=0.6,
+            linewidth=0.8,
+            **style,
+        )
+    ax.set_xlim(0, 1.02)
+    ax.set_ylim(-0.02, 1.02)
+    ax.grid(axis="y")
+    ax.set_xlabel("confidence")
+    ax.set_ylabel("accuracy")
+
+
 def draw_sizes(
     ax: Axes,
     dots: Sequence[tuple[float, Dot]],
@@ -276,8 +301,9 @@ def _score_scale(ax: Axes, which: Literal["x", "y"], edges: Sequence[float]) -> 
         ticks.set_major_locator(LogLocator(base=10, subs=steps, numticks=6))
         ticks.set_minor_locator(NullLocator())
     else:
-        room = 0.06 * (high - low) or 0.05 * abs(high) or 0.5
-        low, high = low - room, high + room
+        room = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
+        # Nothing but zeros: an axis to 1, since no score here is below 0.
+        low, high = low - room, high + room if high or low else 1.0
         # Round steps only: nobody reads 21.6, 22.4, 23.2 with ease.
         ticks.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
     ax.set(**{f"{which}lim": (low, high)})

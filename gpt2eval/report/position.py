@@ -16,7 +16,9 @@ from gpt2eval.types import Record
 _LONG = 32
 # The standard error between fewer clusters than this is itself a guess.
 _CLUSTERS = 10
-_BINS = 24  # powers of two: contexts up to 16 million tokens, one more than anybody has
+# Bins end at powers of two, so that a window of 1,024 tokens fills its last one and leaves nothing
+# over: 1, 2, 3-4, 5-8, ... up to 8 million tokens, which is more than anybody has.
+_BINS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,15 @@ def loss_by_position(records: Iterable[Record]) -> Curve | None:
     if not lengths or sum(lengths) / len(lengths) < _LONG:
         return None
     losses, tokens, documents = [], [], []
+    longest = 1
     for record in chain(head, stream):
         for response in filter(_is_scored, record.responses):
             loss, count = _window_sums(response["logprobs"], response["context"])
+            longest = max(longest, *(start + count - 1 for start, count in response["context"]))
             losses.append(loss)
             tokens.append(count)
             documents += [record.group or record.id] * len(loss)
-    return _curve(np.concatenate(losses), np.concatenate(tokens), documents)
+    return _curve(np.concatenate(losses), np.concatenate(tokens), documents, longest)
 
 
 def _is_scored(response: object) -> bool:
@@ -70,7 +74,7 @@ def _window_sums(
     """Summed loss and number of tokens, [windows, bins]; each run of `context` is a window."""
     positions = np.concatenate([np.arange(count) + start for start, count in context])
     window = np.repeat(np.arange(len(context)), [count for _, count in context])
-    cell = window * _BINS + np.log2(np.maximum(positions, 1)).astype(int)
+    cell = window * _BINS + np.ceil(np.log2(np.maximum(positions, 1))).astype(int)
     size = len(context) * _BINS
     loss = np.bincount(cell, weights=-np.asarray(logprobs, dtype=float), minlength=size)
     count = np.bincount(cell, minlength=size).astype(np.float64)
@@ -78,7 +82,7 @@ def _window_sums(
 
 
 def _curve(
-    loss: NDArray[np.float64], tokens: NDArray[np.float64], documents: list[str]
+    loss: NDArray[np.float64], tokens: NDArray[np.float64], documents: list[str], longest: int
 ) -> Curve | None:
     names, cluster = np.unique(documents, return_inverse=True)
     noun = "documents"
@@ -96,9 +100,10 @@ def _curve(
     with np.errstate(divide="ignore", invalid="ignore"):
         residual = loss - mean * tokens
         error = np.sqrt(groups / (groups - 1) * (residual**2).sum(axis=0)) / total
-    first = 2**filled
+    last = np.minimum(2**filled, longest)
+    first = 2**filled // 2 + 1
     clusters = f"{len(loss)} {noun}"
-    return Curve(first, 2 * first - 1, mean, error, total.astype(np.int64), clusters)
+    return Curve(first, last, mean, error, total.astype(np.int64), clusters)
 
 
 def _sum_by(cluster: NDArray[np.int64], rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -43,7 +43,16 @@ class Section:
 
     @property
     def metrics(self) -> dict[str, Estimate]:
-        """Each metric with one of its estimates, the main metric first."""
+        """Each metric over all samples with one of its estimates, the main metric first."""
+        return {name: each for name, each in self._estimates.items() if not each.part}
+
+    @property
+    def parts(self) -> dict[str, Estimate]:
+        """The same for metrics over a part of the samples, which have a table of their own."""
+        return {name: each for name, each in self._estimates.items() if each.part}
+
+    @property
+    def _estimates(self) -> dict[str, Estimate]:
         found: dict[str, Estimate] = {}
         for result in self.results.values():
             for name, estimate in result.metrics.items():

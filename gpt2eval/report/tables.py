@@ -48,7 +48,8 @@ def best_labels(estimates: Mapping[str, Estimate]) -> set[str]:
     first = next(iter(known.values()))
     pick = max if first.higher_is_better else min
     best = format_value(pick(each.value for each in known.values()), first.unit)
-    return {label for label, each in known.items() if format_value(each.value, each.unit) == best}
+    found = {label for label, each in known.items() if format_value(each.value, each.unit) == best}
+    return found if len(found) < len(estimates) else set()
 
 
 def summary_markdown(sections: Sequence[Section]) -> str:
@@ -102,7 +103,7 @@ def section_markdown(section: Section) -> str:
             [
                 markdown(label),
                 kind,
-                _distinct(format_count(e.n) for e in estimates.values()),
+                _distinct(format_count(e.n) for e in estimates.values() if not e.part),
                 *cells,
             ]
         )
@@ -113,7 +114,24 @@ def section_markdown(section: Section) -> str:
         ]
         rows.append([markdown(model), f"published: {markdown(source)}", NOTHING, *cells])
     systems_table = markdown_table(header, rows, text_columns=2)
-    return "\n\n".join([systems_table, _legend([section]), metrics_markdown(section)])
+    tables = [systems_table, _legend([section]), metrics_markdown(section)]
+    return "\n\n".join([*tables, *([parts_markdown(section)] if section.parts else [])])
+
+
+def parts_markdown(section: Section) -> str:
+    """A row for each metric over a part of the samples, a column for each system."""
+    shown = list(systems(section))
+    header = ["part", "n", *(markdown(label) for label, *_ in shown)]
+    rows = []
+    for name, each in section.parts.items():
+        best = best_labels(_estimates(section, name))
+        cells = [
+            _cell(estimates.get(name), kind == "checkpoint" and label in best)
+            for label, kind, estimates in shown
+        ]
+        named = f"{markdown(name)} {arrow(each.higher_is_better)}"
+        rows.append([named, format_count(each.n), *cells])
+    return markdown_table(header, rows)
 
 
 def metrics_markdown(section: Section) -> str:

@@ -18,7 +18,8 @@ class Answer:
 
     tokens   fed to the model for it
     seconds  its share of the time of its batches
-    Requests that share a pass each carry the whole cost of it.
+    Requests that ask the same each carry the whole cost; what serves different ones is charged
+    once.
     """
 
     number: int

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2eval.errors import ModelError
 from gpt2eval.model import Cache, Model, RecordedStep
 from gpt2eval.runner.batches import cache_rows, fewer, out_of_memory, token_budget
 from gpt2eval.types import Generate, Generated
@@ -268,10 +267,7 @@ def _append(model: Model, jobs: Sequence[Job], logits: Tensor) -> None:
     ).tolist()
     for job, token, log_prob in zip(jobs, chosen.tolist(), log_probs, strict=True):
         if not np.isfinite(log_prob):
-            raise ModelError(
-                f"the model gave log-probabilities that are not finite ({model.dtype}); try --dtype"
-                " float32, and check the checkpoint"
-            )
+            raise model.not_finite()
         job.tokens.append(token)
         job.log_probs.append(log_prob)
         _end(model, job)

@@ -25,12 +25,20 @@ from gpt2eval.types import Rolling, Score, Scored
 
 @dataclass(slots=True)
 class Slice:
-    """The part of a stream one request wants: scored tokens with index in [begin, end)."""
+    """The part of a stream one request wants: scored tokens with index in [begin, end).
+
+    waiting          windows that are still to be computed for it
+    tokens, seconds  what it cost; a window that serves several slices is charged to the first, and
+                     to those that want the very same tokens
+    """
 
     request: int
     begin: int
     end: int
     truncated: int = 0
+    waiting: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -41,9 +49,6 @@ class Stream:
     windows: list[Window]
     excluded: tuple[str, ...] = ()
     slices: list[Slice] = field(default_factory=list)
-    waiting: int = 0
-    seconds: float = 0.0
-    computed: int = 0
     log_probs: np.ndarray = field(init=False)
     greedy: np.ndarray = field(init=False)
     greedy_excluding: np.ndarray = field(init=False)
@@ -60,17 +65,21 @@ class Stream:
 
     def answer(self, part: Slice) -> Scored:
         """What one request gets: the scored tokens of its slice."""
-        scored = self.context > 0
-        scored[: part.begin] = scored[part.end :] = False
+        here = slice(part.begin, part.end)
+        scored = self.context[here] > 0
         return Scored(
-            tokens=np.asarray(self.tokens, dtype=np.int32)[scored],
-            logprobs=self.log_probs[scored],
-            greedy=self.greedy[scored],
-            context=self.context[scored],
-            weights=self.weights[scored],
-            greedy_excluding=self.greedy_excluding[scored],
+            tokens=np.asarray(self.tokens[here], dtype=np.int32)[scored],
+            logprobs=self.log_probs[here][scored],
+            greedy=self.greedy[here][scored],
+            context=self.context[here][scored],
+            weights=self.weights[here][scored],
+            greedy_excluding=self.greedy_excluding[here][scored],
             truncated=part.truncated,
         )
+
+    def served(self, window: Window) -> list[Slice]:
+        """The slices that want tokens of this window."""
+        return [s for s in self.slices if window.first < s.end and s.begin <= window.end]
 
 
 Row = Bundle[tuple[Stream, Window]]
@@ -88,11 +97,14 @@ def score(
     """
     streams = plan(model, requests)
     for stream in streams:
-        if not stream.windows:  # a text of one token, say: there is nothing to condition it on
-            for piece in stream.slices:
+        for piece in stream.slices:
+            if not piece.waiting:  # a text of one token, say: there is nothing to condition it on
                 yield piece.request, stream.answer(piece), 0, 0.0
     work = [(stream, window) for stream in streams for window in stream.windows]
     rows = list(bundle(work, _tokens, model.transformer.width))
+    # Rows of one length stay in the order of the texts, so that answers are complete early.
+    order = {id(item): number for number, item in enumerate(work)}
+    rows.sort(key=lambda row: order[id(row.items[0])])
     plan_done(sum(len(row.tokens) for row in rows))
     excluded = _Excluder(model)
 
@@ -114,16 +126,19 @@ def _tokens(item: tuple[Stream, Window]) -> list[int]:
 
 
 def _finished(batch: list[Row], seconds: float) -> Iterator[tuple[int, Scored, int, float]]:
-    """Answers of the streams that a batch completed, with what they cost."""
+    """Answers to the requests that a batch completed, with what they cost."""
     fed = sum(len(row.tokens) for row in batch)
     for row in batch:
-        for (stream, _), fresh in zip(row.items, row.fresh, strict=True):
-            stream.computed += fresh
-            stream.seconds += seconds * fresh / fed
-            stream.waiting -= 1
-            if stream.waiting == 0:
-                for piece in stream.slices:
-                    yield piece.request, stream.answer(piece), stream.computed, stream.seconds
+        for (stream, window), fresh in zip(row.items, row.fresh, strict=True):
+            served = stream.served(window)
+            first = served[0]
+            for piece in served:
+                if (piece.begin, piece.end) == (first.begin, first.end):
+                    piece.tokens += fresh
+                    piece.seconds += seconds * fresh / fed
+                piece.waiting -= 1
+                if piece.waiting == 0:
+                    yield piece.request, stream.answer(piece), piece.tokens, piece.seconds
 
 
 def plan(model: Model, requests: Sequence[tuple[int, Score | Rolling]]) -> list[Stream]:
@@ -133,12 +148,10 @@ def plan(model: Model, requests: Sequence[tuple[int, Score | Rolling]]) -> list[
     _plan_scores(model, scores, streams)
     _plan_rolling(model, [(n, r) for n, r in requests if isinstance(r, Rolling)], streams)
     for stream in streams.values():
-        stream.windows = [
-            window
-            for window in stream.windows
-            if any(window.first < s.end and s.begin <= window.end for s in stream.slices)
-        ]
-        stream.waiting = len(stream.windows)
+        stream.windows = [window for window in stream.windows if stream.served(window)]
+        for window in stream.windows:
+            for part in stream.served(window):
+                part.waiting += 1
     return list(streams.values())
 
 
@@ -269,10 +282,7 @@ def _run_head(
     found = model.log_probs(hidden, torch.from_numpy(targets).to(model.device), excluded)
     log_probs, greedy, greedy_excluding = (column.cpu().numpy() for column in found)
     if not np.isfinite(log_probs).all():
-        raise ModelError(
-            f"the model gave log-probabilities that are not finite ({model.dtype}); try --dtype"
-            " float32, and check the checkpoint"
-        )
+        raise model.not_finite()
     done = 0
     for part in parts:
         stream, window = part.stream, part.window

@@ -41,3 +41,13 @@ def generated(prediction: str) -> Generated:
 def sample(*references: str, **fields: object) -> Sample:
     """A sample with these references and fields."""
     return Sample(id="s", fields=fields, references=references)
+
+
+def picked(count: int, choice: int, asked: int = 0) -> list[Scored]:
+    """Responses to `asked` requests about `count` choices, one of which is much the likeliest.
+
+    The requests after the first `count` are those without context; there all choices are alike.
+    """
+    return [scored([-1.0 if place == choice else -99.0]) for place in range(count)] + [
+        scored([-5.0]) for _ in range(count, asked)
+    ]

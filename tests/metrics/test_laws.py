@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gpt2eval import metrics
+from gpt2eval.metrics.choice import NAMES
 from gpt2eval.stats import estimate
 from gpt2eval.task import Metric
 from gpt2eval.types import Response, Sample
@@ -32,6 +33,13 @@ TEXT = [
     metrics.rouge_average(stemmer=False),
     metrics.rouge_average(stemmer=True),
 ]
+CHOICE = [
+    *(metrics.choice_accuracy(by) for by in NAMES),
+    metrics.f1_macro(4),
+    metrics.calibration_error(),
+    metrics.macro(metrics.choice_accuracy(), lambda s: float(s.fields["size"]), "parts"),
+]
+METRICS = [*LIKELIHOOD, *CHOICE, *TEXT]
 Answer = tuple[Sample, Sequence[Response]]
 
 
@@ -63,31 +71,53 @@ def texts() -> list[Answer]:
     return answers
 
 
+def choices() -> list[Answer]:
+    """Four choices each, also scored without context; the right one tends to be likelier."""
+    rng = np.random.default_rng(0)
+    answers: list[Answer] = []
+    for number, gold in enumerate(rng.integers(0, 4, 40).tolist()):
+        lengths = rng.integers(1, 5, 4).tolist()
+        scores = [
+            scored(list(-rng.gamma(2, 1 - 0.6 * (place == gold), lengths[place % 4])))
+            for place in range(8)
+        ]
+        texts = tuple("é" * length + "e" for length in lengths)
+        size = 10 + 20 * (number >= 10)
+        answers.append((sample(choices=texts, gold=gold, size=size), scores))
+    return answers
+
+
+def answers_to(metric: Metric) -> list[Answer]:
+    if metric in CHOICE:
+        return choices()
+    return likelihoods() if metric in LIKELIHOOD else texts()
+
+
 def rows(metric: Metric) -> NDArray[np.float64]:
-    answers = likelihoods() if metric in LIKELIHOOD else texts()
-    return np.array([metric.stats(*answer) for answer in answers], dtype=np.float64)
+    return np.array([metric.stats(*answer) for answer in answers_to(metric)], dtype=np.float64)
 
 
-every_metric = pytest.mark.parametrize("metric", [*LIKELIHOOD, *TEXT], ids=lambda m: m.name)
+every_metric = pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
 
 
 def test_every_factory_is_under_the_laws() -> None:
     prepare_text = {"first_sentence", "first_sentences", "split_sentences", "text_of"}
-    factories = set(metrics.__all__) - prepare_text
-    made_by = {metric.stats.__qualname__.split(".")[0] for metric in [*LIKELIHOOD, *TEXT]}
+    # `part` makes no statistics of its own.
+    factories = set(metrics.__all__) - prepare_text - {"part"}
+    made_by = {metric.stats.__qualname__.split(".")[0] for metric in METRICS}
     shared = {"_metric": {"bleu", "chrf", "rouge", "rouge_average"}}
     assert set().union(*(shared.get(name, {name}) for name in made_by)) == factories
 
 
 def test_names_are_unique() -> None:
-    names = [metric.name for metric in [*LIKELIHOOD, *TEXT]]
-    assert len(set(names)) == len(names)
+    for kind in ([*LIKELIHOOD, *TEXT], CHOICE):  # both have an `accuracy`; no task takes both
+        names = [metric.name for metric in kind]
+        assert len(set(names)) == len(names)
 
 
 @every_metric
 def test_statistics_are_finite_floats_of_one_length(metric: Metric) -> None:
-    answers = likelihoods() if metric in LIKELIHOOD else texts()
-    statistics = [metric.stats(*answer) for answer in answers]
+    statistics = [metric.stats(*answer) for answer in answers_to(metric)]
     assert len({len(row) for row in statistics}) == 1
     assert {type(number) for row in statistics for number in row} == {float}
     assert np.isfinite(statistics).all()

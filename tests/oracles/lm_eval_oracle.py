@@ -20,12 +20,16 @@ HEADING_DEPTHS = (("= = =", "==="), ("= =", "=="))
 
 @dataclass(frozen=True)
 class LmEvalResult:
-    """metrics by lm-eval's names, and per document, in file order, what the model said."""
+    """metrics by lm-eval's names, and per document, in file order, what the model said.
+
+    logprobs and greedy are of a document's first request, choices the log-probabilities of all.
+    """
 
     metrics: dict[str, float]
     logprobs: list[float]
     greedy: list[bool]
     documents: list[dict[str, Any]]
+    choices: list[list[float]]
 
 
 def is_heading(line: str) -> bool:
@@ -57,10 +61,12 @@ def run_lm_eval(
     *,
     batch_size: int = 1,
     limit: int | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> LmEvalResult:
     """lm-eval's result for one of its tasks on rows of ours.
 
-    yaml_file is the task's file inside lm_eval/tasks; scratch is an empty directory.
+    yaml_file is the task's file inside lm_eval/tasks; scratch is an empty directory; settings go
+    over those of the file.
     """
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
@@ -78,6 +84,7 @@ def run_lm_eval(
         "training_split": None,
         "validation_split": None,
         "test_split": "test",
+        **(settings or {}),
     }
     (scratch / f"{task}.yaml").write_text(yaml.safe_dump(config), "utf-8")
     output = simple_evaluate(
@@ -103,6 +110,10 @@ def run_lm_eval(
         logprobs=[float(answer[0]) if is_pair(answer) else float(answer) for answer in answers],
         greedy=[answer[1] in (True, "True") for answer in answers if is_pair(answer)],
         documents=[sample["doc"] for sample in samples],
+        choices=[
+            [float(answer[0]) for answer in sample["filtered_resps"] if is_pair(answer)]
+            for sample in samples
+        ],
     )
 
 

@@ -22,12 +22,20 @@ def test_bins_hold_the_mean_of_their_tokens() -> None:
     ]
     curve = loss_by_position(records)
     assert curve is not None
-    assert curve.first.tolist() == [1, 2, 4, 8, 16, 32]
-    assert curve.last.tolist() == [1, 3, 7, 15, 31, 63]
+    assert curve.first.tolist() == [1, 2, 3, 5, 9, 17, 33]
+    assert curve.last.tolist() == [1, 2, 4, 8, 16, 32, 63]
     np.testing.assert_allclose(curve.mean, (curve.first + curve.last) / 2)
     np.testing.assert_allclose(curve.error, 0)
-    assert curve.tokens.tolist() == [12, 24, 48, 96, 192, 384]
+    assert curve.tokens.tolist() == [12, 12, 24, 48, 96, 192, 372]
     assert curve.clusters == "12 documents"
+
+
+def test_no_point_lies_beyond_the_longest_context() -> None:
+    """A full window of 1,024 tokens ends in the bin of its own, not in one that begins there."""
+    curve = loss_by_position([record(f"d{i}", [-1.0] * 1024, [[1, 1024]]) for i in range(12)])
+    assert curve is not None
+    assert (curve.first[-1], curve.last[-1], curve.tokens[-1]) == (513, 1024, 12 * 512)
+    assert curve.centre[-1] < 1024
 
 
 def test_error_is_that_of_the_mean_between_documents() -> None:

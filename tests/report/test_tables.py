@@ -96,8 +96,10 @@ def test_best_respects_the_direction() -> None:
     assert best_labels(higher) == {"b"}
 
 
-def test_ties_as_printed_are_all_best_and_one_checkpoint_is_never() -> None:
-    assert best_labels({"a": estimate(20.001), "b": estimate(20.002)}) == {"a", "b"}
+def test_ties_as_printed_are_all_best_unless_all_are() -> None:
+    tie = {"a": estimate(20.001), "b": estimate(20.002)}
+    assert best_labels({**tie, "c": estimate(21.0)}) == {"a", "b"}
+    assert best_labels(tie) == set()
     assert best_labels({"a": estimate(20.0)}) == set()
 
 
@@ -157,3 +159,32 @@ def test_banner_names_sample_data_and_subsets() -> None:
     shown = banner([sample, result()])
     assert shown == "> **sample data, not a benchmark score**; subset: random 10 of 40, seed 0"
     assert banner([result()]) == ""
+
+
+def test_parts_have_a_table_of_their_own() -> None:
+    """Out of the summary and the main table, in both CSV files and in a table below."""
+    metrics = {
+        "accuracy": accuracy(0.75),
+        "accuracy/a": estimate(0.5, 0.25, 0.75, "fraction", True, part="a", n=20),
+        "accuracy/b": estimate(1.0, unit="fraction", higher=True, part="b", n=42),
+    }
+    chance = {name: accuracy(0.5) for name in metrics}
+    (section,) = group([result("one", "blimp@p", metrics, baselines={"chance": chance})])
+    assert "accuracy/a" not in summary_markdown([section])
+    text = section_markdown(section)
+    main, _, below = text.partition("| part | n | one | chance |")
+    assert "/a" not in main
+    assert "| one | checkpoint | 62 | 75.00 % |" in main
+    assert "| accuracy/a ↑ | 20 | 50.00 % [25.00, 75.00] | 50.00 % |" in below
+    assert "| accuracy/b ↑ | 42 | 100.00 % | 50.00 % |" in below
+    assert {row["metric"] for row in csv.DictReader(io.StringIO(section_csv(section)))} == {
+        "accuracy", "accuracy/a", "accuracy/b"
+    }  # fmt: skip
+    frame = to_frame(list(section.results.values()))
+    kept = frame[frame["kind"] == "checkpoint"].set_index("metric")["part"]
+    assert kept.to_dict() == {"accuracy": "", "accuracy/a": "a", "accuracy/b": "b"}
+
+
+def test_without_parts_there_is_no_table_of_them() -> None:
+    (section,) = group([result("one", "blimp@p", {"accuracy": accuracy(0.75)})])
+    assert "| part |" not in section_markdown(section)

@@ -82,6 +82,16 @@ def test_the_two_directions_mirror_each_other(task: Task) -> None:
     assert [sample.id for sample in ours] == [sample.id for sample in theirs]
 
 
+def test_rows_keep_their_ids() -> None:
+    """Numbers from 0 as much as digests; a row without one is known by its place."""
+    rows = [{"document": "a", "summary": "b", "id": own} for own in (0, 1, "f00", "", None)]
+    samples = xsum.XSUM.protocols[0].samples(rows)
+    assert [sample.id for sample in samples] == ["0", "1", "f00", "4", "5"]
+    pairs = [{"fr": "a", "en": "b", "id": own} for own in (0, 1)]
+    samples = wmt14.WMT14_FR_EN.protocols[0].samples(pairs)
+    assert [sample.id for sample in samples] == ["0", "1"]
+
+
 @pytest.mark.parametrize("content", ["", "a\tb\n" * 4, "a b\n" * 5, "a\tb\tc\n" * 5])
 def test_bad_example_pairs(tmp_path: Path, content: str) -> None:
     path = tmp_path / "examples.tsv"
