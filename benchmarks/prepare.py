@@ -123,13 +123,18 @@ def last_word(plan: Plan, prepared: Path) -> None:
 
 def choice(plan: Plan, prepared: Path) -> None:
     """The first items of HellaSwag's validation set: six lines each, context, label, endings."""
-    path = source(plan, "hellaswag/hellaswag_val_full.txt.bz2")
-    items = []
+    name = "hellaswag/hellaswag_val_full.txt.bz2"
+    path = source(plan, name)
+    items: list[dict[str, Any]] = []
+    taken = []
     with bz2.open(path, "rt", encoding="utf-8", newline="\n") as file:
         lines = (line.rstrip("\n") for line in file)
         while len(items) < plan["items"] and len(six := list(islice(lines, 6))) == 6:
+            taken += six
             items.append({"context": six[0], "label": int(six[1]), "endings": six[2:]})
-    write_lines(prepared / "data" / "bench" / "choice.jsonl", items)
+    target = prepared / "data" / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(bz2.compress("".join(f"{line}\n" for line in taken).encode()))
     write_lines(prepared / "lm_eval" / "choice.jsonl", items)
     texts = [item["context"] for item in items]
     texts += [f" {ending}" for item in items for ending in item["endings"]]

@@ -12,7 +12,7 @@ BATCH = dict.fromkeys(("rolling", "last-word", "choice", "generation"), "auto")
 TASKS = {
     "rolling": "wikitext2@lm-eval",
     "last-word": "lambada@openai",
-    "choice": "bench_choice",
+    "choice": "hellaswag@lm-eval",
     "generation": "bench_generation",
 }
 
@@ -40,10 +40,11 @@ def _read(output: Path) -> dict[str, Any]:
 
     (result,) = load_results(output)
     assert result.path is not None
-    # Records come in the order the batches did; what was written is compared in that of the data.
-    records = sorted(read_records(result.path), key=lambda record: int(record.id))
+    records = list(read_records(result.path))
     numbers: dict[str, Any] = {}
     if result.task["kind"] == "generation":
+        # Records come in the order in which they were done; texts are compared in that of the data.
+        records.sort(key=lambda record: int(record.id))
         numbers["texts"] = [record.responses[0]["text"] for record in records]
     else:
         numbers["total"] = sum(
