@@ -321,7 +321,7 @@ def _estimates(
         "latency": median(
             [1000 * s / workload.items for s in seconds], f"ms per {workload.item}", items, False
         ),
-        "gemm_peak_fraction": median(
+        "gemm_fraction": median(
             [cost.operations / s / peak for s in seconds],
             "fraction",
             f"{peak / 1e9:.1f} GFLOP/s of the linear layers alone",
@@ -332,7 +332,7 @@ def _estimates(
             None,
             None,
             1.0,
-            "no interval: the most that the process held, in all workloads",
+            "no interval: the most that the process had held when all workloads were done",
             workload.items,
             "MiB",
             "1 process",

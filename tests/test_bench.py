@@ -15,7 +15,7 @@ from gpt2eval.results import load_results
 from gpt2eval.runner import answer
 from gpt2eval.types import Generate, Rolling
 
-METRICS = ["tokens_per_second", "latency", "gemm_peak_fraction", "peak_memory"]
+METRICS = ["tokens_per_second", "latency", "gemm_fraction", "peak_memory"]
 NAMES = ["rolling", "last-word", "choice", "generation", "single-stream"]
 
 
