@@ -13,7 +13,7 @@ OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_EVALUATE_OFFLINE=1 TRANSFOR
 	TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 MPLBACKEND=agg
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format wheel lock clean
+.PHONY: help run test lint format bench wheel lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -33,6 +33,9 @@ format: $(VENV)/.test  ## let ruff repair what it can
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
+bench: $(VENV)/.bench  ## speed and memory beside the peers (hours); see benchmarks/README.md; ARGS="..."
+	$(BIN)/python -m benchmarks $(ARGS)
+
 wheel: $(VENV)/.test  ## dist/: the source distribution, and the wheel that is built from it
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist .
@@ -46,6 +49,12 @@ $(VENV)/.run: requirements.lock pyproject.toml setup.py
 
 $(VENV)/.test: requirements-test.lock $(VENV)/.run
 	$(PIP) install --requirement requirements-test.lock
+	touch $@
+
+# The peers are not in the locks: what counts is what they are today.
+$(VENV)/.bench: $(VENV)/.run
+	$(PIP) install --constraint requirements.lock '.[bench]'
+	$(PROJECT)
 	touch $@
 
 # Resolves the ranges of pyproject.toml anew, both locks at once, so that they agree. torch is held

@@ -39,6 +39,7 @@ def app() -> None:
     gpt2eval run                          bundled checkpoints on bundled samples, offline
     gpt2eval run --model gpt2             a checkpoint from the Hugging Face hub
     gpt2eval run --model ./a --model ./b --tasks wikitext2,lambada --data DIR
+    gpt2eval bench --model ./a            how fast a checkpoint is on this machine
     """  # noqa: D301 (click wants the character itself)
 
 
@@ -77,14 +78,20 @@ def _run_option(item: Field[Any]) -> Callable[[Any], Any]:
     )
 
 
-def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for item in reversed(fields(RunOptions)):
-        command = _run_option(item)(command)
-    return command
+def _run_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options of these fields of RunOptions, or of all of them."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for item in reversed(fields(RunOptions)):
+            if not names or item.name in names:
+                command = _run_option(item)(command)
+        return command
+
+    return decorate
 
 
 @app.command("run")
-@_run_options
+@_run_options()
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
 def run_command(quiet: bool, **values: Any) -> None:
     """Score checkpoints on tasks; print a table and write a report.
@@ -101,6 +108,48 @@ def run_command(quiet: bool, **values: Any) -> None:
     check_directory(options.report)
     with progress_bar(quiet) as progress:
         results = run_with(options, progress)
+    page = write_report(results, options.report)
+    if not quiet:
+        show_results(results, page)
+
+
+@app.command("bench")
+@click.option(
+    "--model",
+    "models",
+    default=("demo-base",),
+    multiple=True,
+    metavar="CHECKPOINT",
+    show_default=True,
+    help="Checkpoint: a directory, a hub id, or a bundled name. May be given several times.",
+)
+@click.option(
+    "--repeats", default=5, metavar="N", show_default=True, help="How often each work is timed."
+)
+@_run_options("output", "batch_size", "dtype", "device", "offline")
+@click.option(
+    "--report",
+    default="reports/bench",
+    metavar="DIR",
+    show_default=True,
+    help="Where the report is written.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
+def bench_command(quiet: bool, repeats: int, **values: Any) -> None:
+    """Time checkpoints on this machine: rates, latency, memory, and share of the possible.
+
+    The texts are words of the bundled samples, cut to fixed sizes. Every call measures anew and
+    keeps its results beside the earlier ones.
+    """
+    options = RunOptions(**values)
+    from gpt2eval.bench import bench
+    from gpt2eval.report import write_report
+    from gpt2eval.report.folder import check_directory
+    from gpt2eval.terminal import progress_bar, show_results
+
+    check_directory(options.report)
+    with progress_bar(quiet) as progress:
+        results = bench(options, repeats, progress)
     page = write_report(results, options.report)
     if not quiet:
         show_results(results, page)

@@ -41,7 +41,7 @@ from gpt2eval.results import (
     run_directory,
     write_result,
 )
-from gpt2eval.stats import estimate
+from gpt2eval.stats import estimate_all
 from gpt2eval.task import Metric, Protocol, Task, discover, select
 from gpt2eval.types import (
     Estimate,
@@ -429,27 +429,35 @@ def _record(work: Work, index: int, responses: Mapping[int, Response]) -> Record
 
 
 def _result(model: Model, item: Open, options: RunOptions, started: str) -> Result:
-    work, checkpoint = item.work, model.checkpoint
+    work, task = item.work, _task_section(item.work)
     known = [item.statistics[sample.id] for sample in work.samples]
     return Result(
-        checkpoint={
-            "name": checkpoint.name,
-            "path": checkpoint.source,
-            "revision": checkpoint.revision,
-            "sha256": checkpoint.sha256,
-            "tokenizer_sha256": checkpoint.tokenizer_sha256,
-            "parameters": model.parameters,
-            "kind": checkpoint.kind,
-        },
-        task=_task_section(work),
+        checkpoint=checkpoint_section(model),
+        task=task,
         data=work.provenance,
-        run=_run_section(model, item, options, started),
+        run=run_section(
+            model, options, started, seconds=item.seconds, tokens=item.tokens, resumed=item.resumed
+        ),
         metrics=_estimates(work, known, options.seed),
         ledger=item.ledger,
-        signature=signature(checkpoint, work, options, model.n_ctx),
+        signature=signature(model.checkpoint, task, work.provenance, options, model.n_ctx),
         baselines=_baselines(work, options.seed),
         path=item.directory,
     )
+
+
+def checkpoint_section(model: Model) -> dict[str, Any]:
+    """The `checkpoint` section of a result."""
+    checkpoint = model.checkpoint
+    return {
+        "name": checkpoint.name,
+        "path": checkpoint.source,
+        "revision": checkpoint.revision,
+        "sha256": checkpoint.sha256,
+        "tokenizer_sha256": checkpoint.tokenizer_sha256,
+        "parameters": model.parameters,
+        "kind": checkpoint.kind,
+    }
 
 
 def _task_section(work: Work) -> dict[str, Any]:
@@ -467,7 +475,16 @@ def _task_section(work: Work) -> dict[str, Any]:
     }
 
 
-def _run_section(model: Model, item: Open, options: RunOptions, started: str) -> dict[str, Any]:
+def run_section(
+    model: Model,
+    options: RunOptions,
+    started: str,
+    *,
+    seconds: float,
+    tokens: int,
+    resumed: int = 0,
+) -> dict[str, Any]:
+    """The `run` section of a result, for work that took the model so many seconds and tokens."""
     return {
         "device": str(model.device),
         "dtype": options.dtype,
@@ -478,11 +495,11 @@ def _run_section(model: Model, item: Open, options: RunOptions, started: str) ->
         "git_commit": _git_commit(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": started,
-        "seconds": round(item.seconds, 3),
-        "resumed_samples": item.resumed,
-        "tokens": item.tokens,
-        "tokens_per_second": round(item.tokens / item.seconds, 1) if item.seconds else None,
-        "peak_memory_bytes": _peak_memory(model),
+        "seconds": round(seconds, 3),
+        "resumed_samples": resumed,
+        "tokens": tokens,
+        "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
+        "peak_memory_bytes": peak_memory(model),
     }
 
 
@@ -490,7 +507,7 @@ def _estimates(
     work: Work, statistics: Sequence[Mapping[str, Sequence[float]]], seed: int
 ) -> dict[str, Estimate]:
     """statistics: of each sample, metric -> statistics. A metric without a sample has no value."""
-    estimates = {}
+    names, questions = [], []
     for metric in work.protocol.metrics:
         counted = [
             (of_sample[metric.name], sample.group)
@@ -499,10 +516,10 @@ def _estimates(
         ]
         if counted:
             rows, groups = zip(*counted, strict=True)
-            estimates[metric.name] = estimate(
-                metric, np.asarray(rows, dtype=np.float64), groups, np.random.default_rng(seed)
-            )
-    return estimates
+            names.append(metric.name)
+            questions.append((metric, np.asarray(rows, dtype=np.float64), groups))
+    found = estimate_all(questions, lambda: np.random.default_rng(seed))
+    return dict(zip(names, found, strict=True))
 
 
 def _baselines(work: Work, seed: int) -> dict[str, dict[str, Estimate]]:
@@ -550,15 +567,24 @@ def _picked(asked: Sequence[Request], choice: int) -> list[Scored]:
     ]
 
 
-def signature(checkpoint: Checkpoint, work: Work, options: RunOptions, n_ctx: int) -> str:
-    """One line with all that can change the number, in the manner of sacrebleu."""
+def signature(
+    checkpoint: Checkpoint,
+    task: Mapping[str, Any],
+    data: Mapping[str, Any],
+    options: RunOptions,
+    n_ctx: int,
+) -> str:
+    """One line with all that can change the number, in the manner of sacrebleu.
+
+    task, data: sections of the result.
+    """
     parts = {
-        "task": work.name,
-        "v": work.task.version,
-        **{key: _short(value) for key, value in work.protocol.options.items()},
-        "data": work.provenance["sha256"][:12],
-        "n": f"{work.provenance['selected']}/{work.provenance['available']}",
-        "subset": work.provenance["subset"],
+        "task": f"{task['name']}@{task['protocol']}",
+        "v": task["version"],
+        **{key: _short(value) for key, value in task["options"].items()},
+        "data": data["sha256"][:12],
+        "n": f"{data['selected']}/{data['available']}",
+        "subset": data["subset"],
         "ckpt": checkpoint.sha256[:12],
         "tok": checkpoint.tokenizer_sha256[:12],
         "ctx": n_ctx,
@@ -600,7 +626,7 @@ def _git_commit() -> str:
     return out.stdout.strip() if out.returncode == 0 else ""
 
 
-def _peak_memory(model: Model) -> int:
+def peak_memory(model: Model) -> int:
     """Most memory this process has held so far, in bytes: of the GPU, or resident on the CPU."""
     if model.device.type == "cuda":
         import torch

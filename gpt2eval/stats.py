@@ -48,14 +48,69 @@ def estimate(
     Raises:
         DataError: there is no sample.
     """
+    (found,) = estimate_all([(metric, statistics, groups)], lambda: rng)
+    return found
+
+
+def estimate_all(
+    questions: Sequence[tuple[Metric, NDArray[np.float64], Sequence[str]]],
+    fresh: Callable[[], np.random.Generator],
+) -> list[Estimate]:
+    """`estimate` for several metrics: the same numbers to the last bit, for a fraction of the work.
+
+    What is drawn depends on the generator and on how many units there are, so metrics with equally
+    many share the draws, which take most of the time.
+
+    Args:
+        questions: (metric, statistics, groups) of each.
+        fresh: gives the generator each of them begins with, in the same state every time.
+    """
+    units = []
+    for metric, statistics, groups in questions:
+        if len(statistics) == 0:
+            raise DataError(f"metric {metric.name!r}: no sample was scored, so there is no value")
+        units.append(sum_groups(statistics, groups))
+    by_size: dict[int, list[int]] = {}
+    for number, ((metric, statistics, _), each) in enumerate(zip(questions, units, strict=True)):
+        if not _uses_wilson(metric, statistics, each) and not _why_no_interval(statistics, each):
+            by_size.setdefault(len(each), []).append(number)
+    sums: dict[int, NDArray[np.float64]] = {}
+    for numbers in by_size.values():
+        drawn = resample([units[number] for number in numbers], fresh())
+        sums |= zip(numbers, drawn, strict=True)
+    seed = _seed(fresh())
+    return [
+        _estimate(metric, statistics, each, sums.get(number), seed)
+        for number, ((metric, statistics, _), each) in enumerate(zip(questions, units, strict=True))
+    ]
+
+
+def _estimate(
+    metric: Metric,
+    statistics: NDArray[np.float64],
+    units: NDArray[np.float64],
+    resampled: NDArray[np.float64] | None,
+    seed: str,
+) -> Estimate:
     n = len(statistics)
-    if n == 0:
-        raise DataError(f"metric {metric.name!r}: no sample was scored, so there is no value")
     sums = statistics.sum(axis=0)
     denominator = n if metric.count is None else sums[metric.count]
+    low: float | None
+    high: float | None
     with np.errstate(all="ignore"):
         value = float(metric.value(sums))
-        low, high, method = _interval(metric, statistics, groups, rng)
+        if resampled is not None:
+            low, high = _percentiles(metric.value(resampled), LEVEL)
+            method = (
+                f"{LEVEL:.0%} percentile bootstrap over {len(units)} {_kind(statistics, units)}s,"
+                f" {RESAMPLES} resamples, seed {seed}"
+            )
+        elif _uses_wilson(metric, statistics, units):
+            low, high = wilson(float(statistics[:, 0].sum()), n)
+            method = f"{LEVEL:.0%} Wilson score interval over {n} samples"
+        else:
+            low = high = None
+            method = f"no interval: {_why_no_interval(statistics, units)}"
     return Estimate(
         value=value,
         low=low,
@@ -71,30 +126,21 @@ def estimate(
     )
 
 
-def _interval(
-    metric: Metric,
-    statistics: NDArray[np.float64],
-    groups: Sequence[str],
-    rng: np.random.Generator,
-) -> tuple[float | None, float | None, str]:
-    """Low, high, and how they were found or why there are none."""
-    n = len(statistics)
-    units = sum_groups(statistics, groups)
-    if metric.interval == "wilson" and len(units) == n:
-        low, high = wilson(float(statistics[:, 0].sum()), n)
-        return low, high, f"{LEVEL:.0%} Wilson score interval over {n} samples"
-    kind = "sample" if len(units) == n else "group"
+def _uses_wilson(
+    metric: Metric, statistics: NDArray[np.float64], units: NDArray[np.float64]
+) -> bool:
+    return metric.interval == "wilson" and len(units) == len(statistics)
+
+
+def _why_no_interval(statistics: NDArray[np.float64], units: NDArray[np.float64]) -> str:
+    """What keeps the units from being resampled; empty where nothing does."""
     if len(units) == 1:
-        return None, None, f"no interval: one {kind} cannot be resampled"
-    if not np.isfinite(units).all():
-        return None, None, "no interval: a sample's statistics are not finite"
-    low, high = bootstrap(units, metric.value, rng)
-    return (
-        low,
-        high,
-        f"{LEVEL:.0%} percentile bootstrap over {len(units)} {kind}s, {RESAMPLES} resamples, "
-        f"seed {_seed(rng)}",
-    )
+        return f"one {_kind(statistics, units)} cannot be resampled"
+    return "" if np.isfinite(units).all() else "a sample's statistics are not finite"
+
+
+def _kind(statistics: NDArray[np.float64], units: NDArray[np.float64]) -> str:
+    return "sample" if len(units) == len(statistics) else "group"
 
 
 def bootstrap(
@@ -120,15 +166,33 @@ def bootstrap(
         level: share of the resamples that lie inside.
     """
     units = statistics if groups is None else sum_groups(statistics, groups)
-    n = len(units)
-    sums = np.empty((resamples, units.shape[1]))
-    for row in sums:
+    (sums,) = resample([units], rng, resamples)
+    return _percentiles(value(sums), level)
+
+
+def resample(
+    systems: Sequence[NDArray[np.float64]], rng: np.random.Generator, resamples: int = RESAMPLES
+) -> list[NDArray[np.float64]]:
+    """Sums of as many units as there are, drawn with replacement: [resamples, k] of each system.
+
+    systems  [units, k] each, k may differ; all of them see the same draws
+    """
+    n = len(systems[0])
+    sums = [np.empty((resamples, units.shape[1])) for units in systems]
+    for row in range(resamples):
         # How often each unit was drawn, times its statistics: n numbers are read in order, where
         # gathering the drawn rows would copy n * k numbers from all over memory.
-        row[:] = np.bincount(rng.integers(0, n, size=n), minlength=n) @ units
-    values = np.sort(value(sums))
-    tail = (1 - level) / 2 * (resamples - 1)
-    return float(values[floor(tail)]), float(values[ceil(resamples - 1 - tail)])
+        drawn = np.bincount(rng.integers(0, n, size=n), minlength=n).astype(np.float64)
+        # One product a system: side by side in one matrix the last bits would depend on the others.
+        for units, out in zip(systems, sums, strict=True):
+            out[row] = drawn @ units
+    return sums
+
+
+def _percentiles(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+    values = np.sort(values)
+    tail = (1 - level) / 2 * (len(values) - 1)
+    return float(values[floor(tail)]), float(values[ceil(len(values) - 1 - tail)])
 
 
 def sum_groups(statistics: NDArray[np.float64], groups: Sequence[str]) -> NDArray[np.float64]:

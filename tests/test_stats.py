@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf, log
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import stats as scipy_stats
 
 from gpt2eval.errors import DataError
 from gpt2eval.metrics import accuracy, perplexity
-from gpt2eval.stats import bootstrap, estimate, sum_groups, wilson
+from gpt2eval.stats import bootstrap, estimate, estimate_all, resample, sum_groups, wilson
 from gpt2eval.task import Metric
 from gpt2eval.types import Estimate
 
@@ -166,3 +167,32 @@ def test_infinite_statistics_cannot_be_resampled() -> None:
 def test_no_sample_is_an_error() -> None:
     with pytest.raises(DataError, match="'word_perplexity': no sample was scored"):
         run(PERPLEXITY, np.zeros((0, 2)))
+
+
+def test_metrics_asked_together_get_what_each_gets_alone() -> None:
+    # to the last bit: other units, other numbers of statistics, some without a resample between
+    wide = replace(PERPLEXITY, value=lambda sums: sums[..., 0] / sums[..., 4])
+    thirds, alone = [f"{i // 3}" for i in range(40)], [""] * 40
+    right = np.column_stack([np.arange(40) % 3 == 0, np.ones(40)]).astype(np.float64)
+    questions = [
+        (PERPLEXITY, rows(40, 1), thirds),
+        (PERPLEXITY, rows(40, 2), alone),
+        (ACCURACY, right, alone),
+        (wide, np.random.default_rng(3).random((40, 5)), thirds),
+        (ACCURACY, right, thirds),
+        (PERPLEXITY, rows(25, 4), alone[:25]),
+        (PERPLEXITY, rows(1, 5), [""]),
+        (PERPLEXITY, np.array([[1.0, 2.0], [inf, 1.0]]), ["", ""]),
+    ]
+    together = estimate_all(questions, lambda: np.random.default_rng(9))
+    assert together == [estimate(*each, np.random.default_rng(9)) for each in questions]
+    assert [each.low is None for each in together] == [False] * 6 + [True] * 2
+
+
+def test_resampled_sums_are_those_of_the_drawn_units() -> None:
+    systems = [np.random.default_rng(k).random((17, k)) for k in (1, 2, 7)]
+    found = resample(systems, np.random.default_rng(3), 50)
+    for units, sums in zip(systems, found, strict=True):
+        rng = np.random.default_rng(3)
+        expected = [units[rng.integers(0, 17, size=17)].sum(axis=0) for _ in range(50)]
+        np.testing.assert_allclose(sums, expected, rtol=1e-12)

@@ -41,6 +41,8 @@ def _decimals(value: float, unit: str) -> int | None:
     """Decimals that say something at this size; None for a unit this file does not know."""
     if unit == "perplexity":
         return 0 if abs(value) >= 1000 else 2
+    if unit in ("tokens/s", "MiB"):
+        return 0 if abs(value) >= 100 else 1
     return {"bits": 4, "fraction": 2, "points": 2}.get(unit)
 
 

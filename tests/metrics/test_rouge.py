@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from importlib import import_module
 from unittest.mock import patch
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nltk.stem.porter import PorterStemmer
 from rouge_score.rouge_scorer import RougeScorer
 
 from gpt2eval.errors import DataError
@@ -11,6 +15,7 @@ from gpt2eval.metrics import rouge, rouge_average
 from gpt2eval.task import Metric
 from tests.metrics.answers import generated, sample
 
+rouge_module = import_module("gpt2eval.metrics.rouge")  # the package has a function of that name
 NAMES = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
 PAIRS = [
     ("The cats were sitting.\nIt rained.", ("It rained.\nA cat sits on the mats.",)),
@@ -60,6 +65,22 @@ def test_a_sample_is_scored_once_for_all_variants() -> None:
         for metric in metrics:
             metric.stats(sample("a text that no other test has"), [generated("a text")])
     assert score.call_count == 1
+
+
+@given(st.text(alphabet="aeginrst 'sS3.\n", max_size=60), st.text("aeginrst \n", max_size=60))
+def test_stems_that_are_kept_score_as_those_that_are_not(text: str, reference: str) -> None:
+    expected = RougeScorer(NAMES, use_stemmer=True).score(reference, text)
+    for metric in rouge(stemmer=True):
+        score, _ = metric.stats(sample(reference), [generated(text)])
+        assert score == expected[metric.name.removesuffix("_stem")].fmeasure
+
+
+def test_a_word_is_stemmed_once() -> None:
+    stem = PorterStemmer.stem
+    with patch.object(PorterStemmer, "stem", autospec=True, side_effect=stem) as stemmed:
+        tokenizer = rouge_module._Tokenizer()
+        assert tokenizer.tokenize("Walking walked walking") == ["walk", "walk", "walk"]
+    assert stemmed.call_count == 2
 
 
 def test_no_reference() -> None:

@@ -33,6 +33,9 @@ from tests.report.building import estimate
         (0.97689, "bits", "0.9769"),
         (0.3256, "fraction", "32.56 %"),
         (29.338, "points", "29.34"),
+        (13_291.4, "tokens/s", "13,291"),
+        (85.36, "tokens/s", "85.4"),
+        (512.4, "MiB", "512"),
         (0.0012345, "seconds", "0.001234"),
     ],
 )
