@@ -54,27 +54,39 @@ def linear(weight: Tensor, bias: Tensor) -> Linear:
     return Linear(weight, bias, packed=False)
 
 
-def times_transposed(x: Tensor, weight: Tensor) -> Tensor:
-    """Multiply x [n, in] by the transpose of a plain weight [out, in]."""
-    if _packing_pays(weight.device.type, weight.dtype):
-        return _packed(x, weight, None)  # packs as it goes, which many rows pay for
+def times_transposed(x: Tensor, weight: Tensor, *, few: bool = False) -> Tensor:
+    """Multiply x [n, in] by the transpose of a plain weight [out, in].
+
+    few  whether there are only a few rows, with which oneDNN is faster than MKL everywhere
+    """
+    device, dtype = weight.device.type, weight.dtype
+    if _can_pack(device, dtype) if few else _packing_pays(device, dtype):
+        return _packed(x, weight, None)
     return x @ weight.t()
+
+
+@cache
+def _can_pack(device: str, dtype: torch.dtype) -> bool:
+    """Whether this build of torch and this processor have oneDNN's kernels for the dtype."""
+    if device != "cpu" or not torch._C._has_mkldnn:
+        return False
+    weight, bias = torch.ones(2, 2, dtype=dtype), torch.ones(2, dtype=dtype)
+    try:
+        _packed(weight, _pack(weight), bias)
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
+    return True
 
 
 @cache
 def _packing_pays(device: str, dtype: torch.dtype) -> bool:
     """Whether packed weights are to be used; measured once in a process, for float32 only."""
-    if device != "cpu" or not torch._C._has_mkldnn:
-        return False
-    weight, bias = torch.ones(768, 3072, dtype=dtype), torch.ones(3072, dtype=dtype)
-    x = torch.ones(ROWS, 768, dtype=dtype)
-    try:
-        packed = _pack(weight)
-        _packed(x, packed, bias)
-    except (RuntimeError, AttributeError, NotImplementedError):  # a build or processor without it
+    if not _can_pack(device, dtype):
         return False
     if dtype != torch.float32:
         return True
+    weight, bias = torch.ones(768, 3072), torch.ones(3072)
+    packed, x = _pack(weight), torch.ones(ROWS, 768)
     plain, own = _seconds(lambda: torch.addmm(bias, x, weight), lambda: _packed(x, packed, bias))
     return plain > GAIN * own
 
@@ -97,7 +109,10 @@ def _seconds(*works: Callable[[], Tensor], repeats: int = 6) -> list[float]:
 
 
 def _pack(weight: Tensor) -> Tensor:
-    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.t().contiguous(), ROWS)
+    # The number of rows is a hint about the layout: the one for a single row is as good for many
+    # in half precision, and its GELU is faster.
+    rows = ROWS if weight.dtype == torch.float32 else 1
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.t().contiguous(), rows)
     return packed
 
 

@@ -13,7 +13,7 @@ Out = TypeVar("Out")
 
 # Tokens of one batch on a processor: more do not raise throughput once the matrices are this tall,
 # and fewer stay in its cache.
-CPU_TOKENS = 2048
+CPU_TOKENS = 1024
 # Floats that a token of a batch takes up at its widest, in multiples of the model's width.
 ACTIVATIONS = 24
 # The cache of a processor's decoding batch, in bytes: more rows would read more of the cache in a
