@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -16,9 +17,10 @@ Out = TypeVar("Out")
 CPU_TOKENS = 1024
 # Floats that a token of a batch takes up at its widest, in multiples of the model's width.
 ACTIVATIONS = 24
-# The cache of a processor's decoding batch, in bytes: more rows would read more of the cache in a
-# step than they save of the weights. A few rows are worth any cache.
-CPU_CACHE = 250_000_000
+# The most that the cache of a processor's decoding batch may take, in bytes and of the machine's
+# memory. Many rows share one reading of the weights; a few are worth any cache.
+CPU_CACHE = 768_000_000
+CPU_CACHE_SHARE = 1 / 16
 CPU_ROWS = 4
 SHARE = 0.5  # of an accelerator's free memory that a batch may fill
 
@@ -59,7 +61,8 @@ def cache_rows(model: Model, capacity: int) -> int:
     """How many texts of `capacity` tokens may be written at a time, by the memory there is."""
     size = Cache.bytes_per_token(model.transformer) * capacity
     if model.device.type != "cuda":
-        return max(CPU_ROWS, CPU_CACHE // size)
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return max(CPU_ROWS, int(min(CPU_CACHE, CPU_CACHE_SHARE * memory)) // size)
     import torch
 
     free, _ = torch.cuda.mem_get_info(model.device)
