@@ -170,13 +170,16 @@ class Cache:
         longest  the largest of the lengths
         """
         count, end = len(lengths), longest + 1
-        rows = torch.arange(count, device=lengths.device)
+        _, _, heads, capacity, width = self.keys.shape
+        # Where the new slot of each row and head lies among all of a layer.
+        every = torch.arange(count * heads, device=lengths.device).view(count, heads)
+        where = (every * capacity + lengths[:, None]).flatten()
         slots = torch.arange(end, device=lengths.device)
         bias = self.transformer._bias((slots <= lengths[:, None])[:, None, None])
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            self.keys[layer, rows, :, lengths] = key[:, :, 0]
-            self.values[layer, rows, :, lengths] = value[:, :, 0]
+            for kept, new in ((self.keys, key), (self.values, value)):
+                kept[layer].view(-1, width).index_copy_(0, where, new.reshape(-1, width))
             return F.scaled_dot_product_attention(
                 query,
                 self.keys[layer, :count, :, :end],
