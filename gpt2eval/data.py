@@ -33,12 +33,14 @@ class Hub:
     """A data set on the Hugging Face hub in script-free form.
 
     convert  a row of the hub -> a row with the columns that the readers of local files give
+    branch   of the repository; `refs/convert/parquet` is script-free where the main one is not
     """
 
     id: str
     config: str | None = None
     split: str = "test"
     convert: Callable[[Row], Row] = dict
+    branch: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,11 @@ def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
         from huggingface_hub import HfApi, constants
 
         offline = offline or constants.HF_HUB_OFFLINE
-        revision = None if offline else HfApi().dataset_info(hub.id, timeout=10).sha
+        revision = (
+            hub.branch
+            if offline
+            else HfApi().dataset_info(hub.id, revision=hub.branch, timeout=10).sha
+        )
         config = datasets.DownloadConfig(local_files_only=offline)
         table = datasets.load_dataset(
             hub.id, hub.config, split=hub.split, revision=revision, download_config=config
@@ -207,8 +213,11 @@ def read_lines(paths: Sequence[Path]) -> Iterator[Row]:
             yield {"text": line.removesuffix("\r")}
 
 
-def read_jsonl(paths: Sequence[Path], *columns: str) -> Iterator[Row]:
-    """One row a JSON line; each must be an object with these columns, all of them strings."""
+def read_jsonl(paths: Sequence[Path], *columns: str, lists: Sequence[str] = ()) -> Iterator[Row]:
+    """One row a JSON line; each must be an object with these columns, all of them strings.
+
+    lists  columns that hold lists of strings, of one or more each
+    """
     for path in paths:
         for number, line in enumerate(read_text(path).split("\n"), 1):
             if not line.strip():
@@ -221,7 +230,30 @@ def read_jsonl(paths: Sequence[Path], *columns: str) -> Iterator[Row]:
                 raise DataError(
                     f"{path}, line {number}: a JSON {type(row).__name__}; expected an object"
                 )
-            yield _checked(row, columns, f"{path}, line {number}")
+            place = f"{path}, line {number}"
+            for column in lists:
+                strings(row.get(column), f"{place}: column {column!r}")
+            yield _checked(row, columns, place)
+
+
+def read_json(path: Path, *, kind: type[list[Any]] | type[dict[str, Any]]) -> Any:
+    """A file that is one JSON value: a list or an object, as `kind` says."""
+    try:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(content, kind):
+        raise DataError(
+            f"{path}: holds a JSON {type(content).__name__}; expected a {kind.__name__}"
+        )
+    return content
+
+
+def strings(value: Any, place: str) -> list[str]:
+    """`value`, which must be a list of one string or more; `place` names it in the error."""
+    if not (isinstance(value, list) and value and all(isinstance(text, str) for text in value)):
+        raise DataError(f"{place} is {value!r:.80}; expected a list of one string or more")
+    return value
 
 
 def read_csv(paths: Sequence[Path], *columns: str) -> Iterator[Row]:

@@ -436,13 +436,9 @@ def _estimates(
 ) -> dict[str, Estimate]:
     groups = [sample.group for sample in work.samples]
     return {
-        metric.name: estimate(
-            metric,
-            np.asarray(rows[metric.name], dtype=np.float64),
-            groups,
-            np.random.default_rng(seed),
-        )
+        metric.name: estimate(metric, rows[metric.name], groups, np.random.default_rng(seed))
         for metric in work.protocol.metrics
+        if metric.name in rows
     }
 
 
@@ -459,13 +455,15 @@ def _baseline_rows(
 ) -> dict[str, list[Sequence[float]]]:
     random = np.random.default_rng(seed)
     nothing = np.zeros(0)
-    rows: dict[str, list[Sequence[float]]] = {m.name: [] for m in work.protocol.metrics}
+    # A system that is no model is not confident of anything.
+    metrics = [metric for metric in work.protocol.metrics if not metric.confident]
+    rows: dict[str, list[Sequence[float]]] = {metric.name: [] for metric in metrics}
     for sample in work.samples:
         text = system(sample, random)
         response = Generated(
             text, nothing.astype(np.int32), nothing.astype(np.float32), "eos", prediction=text
         )
-        for metric in work.protocol.metrics:
+        for metric in metrics:
             rows[metric.name].append(metric.stats(sample, [response]))
     return rows
 

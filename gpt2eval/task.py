@@ -39,19 +39,25 @@ class Metric:
     unit      of the value: "perplexity", "bits", "fraction", "points"
     per       what the denominator counts: "words", "tokens", "bytes", "passages"
     count     index of the statistic that is the denominator; None: the number of samples
-    interval  "bootstrap", or "wilson" for a share of samples that are right (statistics: right, 1)
+    interval  "bootstrap", "wilson" for a share of samples that are right (statistics: right, 1), or
+              "none" where a resample is not like a sample: a text drawn twice repeats itself
     signature everything in the metric that can change the number (sacrebleu's, say)
+    corpus    for what no sum can say, an order or a set: `value` takes the list of the samples'
+              statistics, [samples] of [any length], and gives one number; `count` is not read
+    confident the metric reads log-probabilities of what was written, which baselines do not have
     """
 
     name: str
     stats: Callable[[Sample, Sequence[Response]], Sequence[float]]
-    value: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    value: Callable[[Any], NDArray[np.float64]]
     unit: str
     per: str
     higher_is_better: bool
     count: int | None = -1
     interval: str = "bootstrap"
     signature: str = ""
+    corpus: bool = False
+    confident: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ Every name here makes a `gpt2eval.task.Metric` (or a tuple of them) or prepares 
 reads. numpy is all that is loaded until a metric from another library is asked for.
 """
 
+from gpt2eval.metrics.answer import answer_f1, confident_match, exact_match, normalize_answer
 from gpt2eval.metrics.bleu import bleu, chrf
 from gpt2eval.metrics.likelihood import (
     accuracy,
@@ -13,20 +14,26 @@ from gpt2eval.metrics.likelihood import (
     token_perplexity,
 )
 from gpt2eval.metrics.rouge import rouge, rouge_average
+from gpt2eval.metrics.subset import subset
 from gpt2eval.metrics.text import first_sentence, first_sentences, split_sentences, text_of
 
 __all__ = [
     "accuracy",
+    "answer_f1",
     "bits",
     "bleu",
     "chrf",
+    "confident_match",
+    "exact_match",
     "first_sentence",
     "first_sentences",
+    "normalize_answer",
     "perplexity",
     "rouge",
     "rouge_average",
     "sample_perplexity",
     "split_sentences",
+    "subset",
     "text_of",
     "token_perplexity",
 ]

@@ -20,12 +20,16 @@ HEADING_DEPTHS = (("= = =", "==="), ("= =", "=="))
 
 @dataclass(frozen=True)
 class LmEvalResult:
-    """metrics by lm-eval's names, and per document, in file order, what the model said."""
+    """metrics by lm-eval's names, and per document, in file order, what the model said.
+
+    texts: of tasks that generate, where there are no log-probabilities.
+    """
 
     metrics: dict[str, float]
     logprobs: list[float]
     greedy: list[bool]
     documents: list[dict[str, Any]]
+    texts: list[str]
 
 
 def is_heading(line: str) -> bool:
@@ -93,16 +97,19 @@ def run_lm_eval(
     )
     samples = sorted(output["samples"][f"local_{task}"], key=lambda sample: sample["doc_id"])
     metrics = {
-        name.removesuffix(",none"): value
+        name.partition(",")[0]: value  # what stands behind the comma is the filter
         for name, value in output["results"][f"local_{task}"].items()
         if isinstance(value, float) and "_stderr" not in name
     }
     answers = [sample["filtered_resps"][0] for sample in samples]
+    generates = output["configs"][f"local_{task}"]["output_type"] == "generate_until"
+    numbers = [] if generates else answers
     return LmEvalResult(
         metrics=metrics,
-        logprobs=[float(answer[0]) if is_pair(answer) else float(answer) for answer in answers],
-        greedy=[answer[1] in (True, "True") for answer in answers if is_pair(answer)],
+        logprobs=[float(answer[0]) if is_pair(answer) else float(answer) for answer in numbers],
+        greedy=[answer[1] in (True, "True") for answer in numbers if is_pair(answer)],
         documents=[sample["doc"] for sample in samples],
+        texts=answers if generates else [],
     )
 
 
@@ -133,3 +140,18 @@ def lambada_standard(checkpoint: Path, plain: Path, scratch: Path, **options: An
     return run_lm_eval(
         checkpoint, "lambada_standard", "lambada/lambada_standard.yaml", rows, scratch, **options
     )
+
+
+def coqa(checkpoint: Path, rows: list[dict[str, Any]], scratch: Path) -> LmEvalResult:
+    """lm-eval's `coqa` on rows of `EleutherAI/coqa`: em, f1."""
+    return run_lm_eval(checkpoint, "coqa", "coqa/default.yaml", rows, scratch)
+
+
+def nq_open(checkpoint: Path, rows: list[dict[str, Any]], scratch: Path) -> LmEvalResult:
+    """lm-eval's `nq_open` on rows {question, answer: [...]}: exact_match."""
+    return run_lm_eval(checkpoint, "nq_open", "nq_open/nq_open.yaml", rows, scratch)
+
+
+def triviaqa(checkpoint: Path, rows: list[dict[str, Any]], scratch: Path) -> LmEvalResult:
+    """lm-eval's `triviaqa` on rows {question, answer: {aliases: [...]}}: exact_match."""
+    return run_lm_eval(checkpoint, "triviaqa", "triviaqa/default.yaml", rows, scratch)
