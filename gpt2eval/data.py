@@ -13,19 +13,20 @@ import hashlib
 import io
 import json
 import re
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import DataError
 
 Row = Mapping[str, Any]
 
-MAX_UNPACKED = 2_000_000_000  # bytes of one .gz file; more is a bomb, not a benchmark
+MAX_UNPACKED = 2_000_000_000  # bytes of one packed file; more is a bomb, not a benchmark
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,48 @@ def read_text(path: Path) -> str:
         ) from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def read_tail(path: Path, size: int) -> str:
+    """The last `size` bytes of a file as text; `.gz` and `.zip` (of one file) are unpacked.
+
+    The file is never in memory as a whole. A character that the cut would halve is left out. UTF-8
+    or a DataError.
+    """
+    tail = bytearray()
+    try:
+        with _opened(path) as file:
+            unpacked = 0
+            if file.seekable() and path.suffix not in (".gz", ".zip"):
+                file.seek(max(0, path.stat().st_size - size))
+            while block := file.read(1 << 20):
+                unpacked += len(block)
+                if unpacked > MAX_UNPACKED:
+                    raise DataError(f"{path} unpacks to more than {MAX_UNPACKED} bytes")
+                tail += block
+                del tail[: max(0, len(tail) - size)]
+        while len(tail) == size and tail[:1] and tail[0] & 0xC0 == 0x80:  # inside a character
+            del tail[0]
+            size -= 1
+        return tail.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: byte {error.object[error.start]:#04x} among the last {len(tail)} is not UTF-8"
+        ) from error
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _opened(path: Path) -> IO[bytes] | gzip.GzipFile:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")
+    if path.suffix != ".zip":
+        return path.open("rb")
+    archive = zipfile.ZipFile(path)
+    names = archive.namelist()
+    if len(names) != 1:
+        raise DataError(f"{path} holds {len(names)} files; expected one")
+    return archive.open(names[0])
 
 
 def read_lines(paths: Sequence[Path]) -> Iterator[Row]:

@@ -1,13 +1,16 @@
 """Protocols that several benchmarks share.
 
-Summaries after `TL;DR:`, few-shot translation, questions without a text to find the answer in.
+Summaries after `TL;DR:`, few-shot translation, questions without a text to find the answer in,
+language modelling of lines and of characters, de-tokenizers that can be undone.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from gpt2eval import metrics
 from gpt2eval.data import Dataset, Row, read_lines
 from gpt2eval.errors import DataError
 from gpt2eval.task import Metric, Protocol
-from gpt2eval.types import Generate, Request, Sample
+from gpt2eval.types import Generate, Request, Rolling, Sample
 
 # Sizes of the four released checkpoints; the paper's own counts (117M ...) were wrong.
 PARAMETERS = {
@@ -288,3 +291,152 @@ def _commonest(ranked: Iterable[tuple[str, int]], own: Sequence[str]) -> str:
         if count - (answer in own) > most:
             best, most = answer, count - (answer in own)
     return best
+
+
+# ---- de-tokenizers that can be undone -----------------------------------------------------------
+
+Rule = Callable[[str], str]
+
+
+def invertible(*rules: Rule) -> tuple[Rule, Rule]:
+    """(detokenize, tokenize) of a text, line by line; the second undoes the first on any text.
+
+    Each rule swaps the two spellings of a boundary wherever either occurs: "word ," <-> "word,". A
+    rule applied twice gives its input back, so the whole is undone by the rules in reverse. Where a
+    text already has the rare spelling, it gets the other one: the event that is scored stays the
+    same, which is what the GPT-2 paper asks of a de-tokenizer.
+    """
+
+    def detokenize(text: str) -> str:
+        return "\n".join(_apply(line, rules) for line in text.split("\n"))
+
+    def tokenize(text: str) -> str:
+        return "\n".join(_apply(line, rules[::-1]) for line in text.split("\n"))
+
+    return detokenize, tokenize
+
+
+def swap_space(pattern: str) -> Rule:
+    """A rule that swaps one space and none wherever `pattern` matches; its group is the space.
+
+    To be undone, the pattern may look around, but never at a space that it swaps elsewhere.
+    """
+    compiled = re.compile(pattern)
+    return lambda line: compiled.sub(lambda match: "" if match[1] else " ", line)
+
+
+_QUOTES = re.compile(r'"( ?)([^\s"]|[^\s"][^"]*[^\s"])\1"')
+
+
+def swap_quotes(line: str) -> str:
+    """`" word "` <-> `"word"`, in pairs from the left."""
+
+    def swap(match: re.Match[str]) -> str:
+        space = "" if match[1] else " "
+        return f'"{space}{match[2]}{space}"'
+
+    return _QUOTES.sub(swap, line)
+
+
+def swap_margins(line: str) -> str:
+    """` text ` <-> `text`; a line of one space <-> the empty line."""
+    if line in ("", " "):
+        return " " if line == "" else ""
+    inside = line.strip(" ")
+    if inside and line in (inside, f" {inside} "):
+        return inside if line != inside else f" {inside} "
+    return line
+
+
+def _apply(line: str, rules: Iterable[Rule]) -> str:
+    for rule in rules:
+        line = rule(line)
+    return line
+
+
+# ---- language modelling -------------------------------------------------------------------------
+
+
+def stretches_of_lines(
+    rows: Iterable[Row], prepare: Rule, between: str, end: str, size: int = 20
+) -> Iterator[Sample]:
+    """Lines as stretches of one long text, `size` of them a sample, for intervals.
+
+    prepare   a line of the data -> the line as the model reads it
+    between   what stands between two lines
+    end       what stands after the last
+    `words+eos` counts the words of the data and one line end a line, whatever `prepare` does.
+    """
+    lines = [str(row["text"]) for row in rows]
+    blocks = [lines[at : at + size] for at in range(0, len(lines), size)]
+    parts = ["".join(prepare(line) + between for line in block) for block in blocks]
+    if parts:
+        parts[-1] = parts[-1].removesuffix(between) + end
+    stream = "".join(parts)
+    start = 0
+    for number, (block, part) in enumerate(zip(blocks, parts, strict=True), 1):
+        yield Sample(
+            id=str(number),
+            fields={
+                "stream": stream,
+                "start": start,
+                "end": start + len(part),
+                "words+eos": sum(len(line.split()) for line in block) + len(block),
+            },
+        )
+        start += len(part)
+
+
+def stretch(sample: Sample, windows: Any, stride: int) -> list[Request]:
+    """The part of the long text that is a sample's own."""
+    fields = sample.fields
+    return [Rolling(fields["stream"], fields["start"], fields["end"], windows, stride)]
+
+
+BEFORE, AFTER = 20_000, 200
+"""Characters around a stretch: more context than a window holds, and the end of its last word."""
+
+
+def characters(
+    name: str, summary: str, dataset: Dataset, unit: str, size: int, stride: int, **more: Any
+) -> Protocol:
+    """The last `size` units of a file as one text, in windows that advance by `stride` tokens.
+
+    unit  "bytes" or "characters": what the log-likelihood is divided by
+
+    The text is cut into 50 stretches of equal length, which intervals resample. Each is a request
+    of its own with the text before it as context: its tokens are those of the whole text, but no
+    more than a fiftieth of them is in memory at once, and an interrupted run goes on at a stretch.
+    """
+
+    def samples(rows: Iterable[Row]) -> Iterator[Sample]:
+        stream = "".join(row["text"] for row in rows)
+        cuts = [round(len(stream) * part / 50) for part in range(51)]
+        for number, (start, end) in enumerate(pairwise(cuts), 1):
+            if start < end:
+                own = stream[start:end]
+                begin = max(0, start - BEFORE)
+                fields = {
+                    "stream": stream[begin : end + AFTER],
+                    "start": start - begin,
+                    "end": end - begin,
+                    "count": len(own.encode()) if unit == "bytes" else len(own),
+                }
+                yield Sample(id=str(number), fields=fields)
+
+    one = unit.removesuffix("s")
+    return Protocol(
+        name=name,
+        summary=summary,
+        dataset=dataset,
+        samples=samples,
+        requests=lambda sample: stretch(sample, "sliding", stride),
+        metrics=(metrics.bits(f"bits_per_{one}", unit, lambda sample: sample.fields["count"]),),
+        options={
+            "text": f"last {size} {unit}, as it is",
+            "stride": stride,
+            "prefix": "<|endoftext|>",
+            "context_characters": BEFORE,
+        },
+        **more,
+    )
