@@ -6,12 +6,15 @@ reads. numpy is all that is loaded until a metric from another library is asked 
 
 from gpt2eval.metrics.answer import answer_f1, confident_match, exact_match, normalize_answer
 from gpt2eval.metrics.bleu import bleu, chrf
+from gpt2eval.metrics.diversity import degenerate, distinct, repetition, self_bleu, zipf
 from gpt2eval.metrics.likelihood import (
     accuracy,
     bits,
+    hits_at_1,
     perplexity,
     sample_perplexity,
     token_perplexity,
+    written_perplexity,
 )
 from gpt2eval.metrics.rouge import rouge, rouge_average
 from gpt2eval.metrics.subset import subset
@@ -24,16 +27,23 @@ __all__ = [
     "bleu",
     "chrf",
     "confident_match",
+    "degenerate",
+    "distinct",
     "exact_match",
     "first_sentence",
     "first_sentences",
+    "hits_at_1",
     "normalize_answer",
     "perplexity",
+    "repetition",
     "rouge",
     "rouge_average",
     "sample_perplexity",
+    "self_bleu",
     "split_sentences",
     "subset",
     "text_of",
     "token_perplexity",
+    "written_perplexity",
+    "zipf",
 ]

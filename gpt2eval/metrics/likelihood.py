@@ -15,7 +15,7 @@ import numpy as np
 
 from gpt2eval.errors import DataError, TaskError
 from gpt2eval.task import Metric
-from gpt2eval.types import Response, Sample, Scored
+from gpt2eval.types import Generated, Response, Sample, Scored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +44,62 @@ def token_perplexity(name: str = "token_perplexity") -> Metric:
         return float(weights @ _nll(sample, responses)), float(weights.sum())
 
     return Metric(name, stats, _exp_ratio, "perplexity", "tokens", higher_is_better=False)
+
+
+def written_perplexity(name: str = "written_perplexity") -> Metric:
+    """Perplexity per token of what the model wrote, under the model itself, at temperature 1.
+
+    Low where a model repeats itself and high where it rambles: to be read beside the perplexity of
+    what people wrote, not to be made small. Every generated token counts, the end included.
+    """
+
+    def stats(sample: Sample, responses: Sequence[Response]) -> tuple[float, float]:
+        written = [response for response in responses if isinstance(response, Generated)]
+        if not written or not all(len(response.logprobs) for response in written):
+            raise TaskError(f"sample {sample.id!r}: {name} needs tokens that the model wrote")
+        logprobs = np.concatenate([response.logprobs for response in written])
+        return -float(logprobs.astype(np.float64).sum()), float(len(logprobs))
+
+    return Metric(
+        name,
+        stats,
+        _exp_ratio,
+        "perplexity",
+        "tokens",
+        higher_is_better=False,
+        signature="scorer:the model itself",
+        confident=True,
+    )
+
+
+def hits_at_1(name: str = "hits_at_1", per: str = "replies", mean: bool = False) -> Metric:
+    """Share of samples where the true text is the likeliest of the candidates, one Score each.
+
+    The place of the true one is `sample.fields["gold"]`; of candidates that tie the first one wins.
+    mean=True compares the mean log-probability of a token, so that length does not count.
+    """
+
+    def stats(sample: Sample, responses: Sequence[Response]) -> tuple[float, float]:
+        reduce = np.mean if mean else np.sum
+        found = [reduce(r.logprobs.astype(np.float64)) for r in _scored(sample, responses)]
+        gold = sample.fields["gold"]
+        if not 0 <= gold < len(found):
+            raise DataError(
+                f"sample {sample.id!r}: the true one is said to be number {gold} of"
+                f" {len(found)} candidates, counted from 0"
+            )
+        return float(np.argmax(found) == gold), 1.0
+
+    return Metric(
+        name,
+        stats,
+        _ratio,
+        "fraction",
+        per,
+        higher_is_better=True,
+        interval="wilson",
+        signature=f"log-probability:{'mean' if mean else 'sum'}",
+    )
 
 
 def bits(name: str, per: str, count: Callable[[Sample], float]) -> Metric:

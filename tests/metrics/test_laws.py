@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,7 +40,9 @@ ANSWERS = [
     metrics.answer_f1("f1_official", leave_one_out=True),
     metrics.subset(metrics.exact_match(), "long", lambda s: len(s.references[0]) > 8),
 ]
-EVERY = [*LIKELIHOOD, *TEXT, *ANSWERS]
+WRITTEN = [metrics.written_perplexity(), metrics.repetition(2), metrics.degenerate()]
+CHOICES = [metrics.hits_at_1(), metrics.hits_at_1("hits_at_1_mean", mean=True)]
+EVERY = [*LIKELIHOOD, *TEXT, *ANSWERS, *WRITTEN, *CHOICES]
 Answer = tuple[Sample, Sequence[Response]]
 
 
@@ -85,10 +88,38 @@ def short_answers() -> list[Answer]:
     ]
 
 
+def written() -> list[Answer]:
+    """Texts of few different words, a third of them looping, each token with its probability."""
+    rng = np.random.default_rng(0)
+    answers: list[Answer] = []
+    for number in range(40):
+        text = " ".join(rng.choice(["on", "and"], rng.integers(1, 9)))
+        looping = generated(f"{text} so so so" if number % 3 == 0 else f"{text} end")
+        logprobs = -rng.gamma(2, 1, len(looping.text.split()))
+        answers.append((sample(), [replace(looping, logprobs=logprobs.astype(np.float32))]))
+    return answers
+
+
+def choices() -> list[Answer]:
+    """Four candidates of several lengths, the true one often the likeliest."""
+    rng = np.random.default_rng(0)
+    answers: list[Answer] = []
+    for gold in rng.integers(0, 4, 40).tolist():
+        scores = [-rng.gamma(2, 1, rng.integers(1, 4)) for _ in range(4)]
+        scores[gold] /= 4
+        answers.append((sample(gold=gold), [scored(list(score)) for score in scores]))
+    return answers
+
+
 def answers_for(metric: Metric) -> list[Answer]:
-    if metric in LIKELIHOOD:
-        return likelihoods()
-    return texts() if metric in TEXT else short_answers()
+    kinds = [
+        (LIKELIHOOD, likelihoods),
+        (TEXT, texts),
+        (ANSWERS, short_answers),
+        (WRITTEN, written),
+        (CHOICES, choices),
+    ]
+    return next(make() for kind, make in kinds if metric in kind)
 
 
 def rows(metric: Metric) -> NDArray[np.float64]:
@@ -107,7 +138,12 @@ def test_every_factory_is_under_the_laws() -> None:
         "split_sentences",
         "text_of",
     }
-    over_the_corpus = {"confident_match"}  # no sums: laws of their own, in tests of their own
+    over_the_corpus = {
+        "confident_match",
+        "distinct",
+        "self_bleu",
+        "zipf",
+    }  # no sums: laws of their own, in tests of their own
     factories = set(metrics.__all__) - prepare_text - over_the_corpus
     made_by = {metric.stats.__qualname__.split(".")[0] for metric in EVERY}
     shared = {
