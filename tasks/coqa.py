@@ -216,7 +216,7 @@ COQA = Task(
                 *recipes.published("f1", "official script, openai/gpt-2 issue 307", gpt2_xl=0.287),
                 *recipes.published(
                     "f1_best",
-                    "MindSpore reproduction",
+                    "MindSpore reproduction, answers cut at a full stop",
                     gpt2=0.2594,
                     gpt2_medium=0.4369,
                     gpt2_large=0.4939,
