@@ -531,8 +531,8 @@ def stretch(sample: Sample, windows: Any, stride: int) -> list[Request]:
     return [Rolling(fields["stream"], fields["start"], fields["end"], windows, stride)]
 
 
-BEFORE, AFTER = 20_000, 200
-"""Characters around a stretch: more context than a window holds, and the end of its last word."""
+AROUND = 20_000
+"""Characters on both sides of a stretch, more than a window holds, so that all windows are full."""
 
 
 def characters(
@@ -543,8 +543,8 @@ def characters(
     unit  "bytes" or "characters": what the log-likelihood is divided by
 
     The text is cut into 50 stretches of equal length, which intervals resample. Each is a request
-    of its own with the text before it as context: its tokens are those of the whole text, but no
-    more than a fiftieth of them is in memory at once, and an interrupted run goes on at a stretch.
+    of its own with the text around it: its tokens are those of the whole text, but the tokenizer
+    never sees the whole, and an interrupted run goes on at a stretch.
     """
 
     def samples(rows: Iterable[Row]) -> Iterator[Sample]:
@@ -553,9 +553,9 @@ def characters(
         for number, (start, end) in enumerate(pairwise(cuts), 1):
             if start < end:
                 own = stream[start:end]
-                begin = max(0, start - BEFORE)
+                begin = max(0, start - AROUND)
                 fields = {
-                    "stream": stream[begin : end + AFTER],
+                    "stream": stream[begin : end + AROUND],
                     "start": start - begin,
                     "end": end - begin,
                     "count": len(own.encode()) if unit == "bytes" else len(own),
@@ -574,7 +574,7 @@ def characters(
             "text": f"last {size} {unit}, as it is",
             "stride": stride,
             "prefix": "<|endoftext|>",
-            "context_characters": BEFORE,
+            "context_characters": AROUND,
         },
         **more,
     )

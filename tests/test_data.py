@@ -342,3 +342,53 @@ def test_hub_without_network() -> None:
     with pytest.raises(DataError, match=r"no-such/set.*\n.*hf download.*\n.*--data DIR") as caught:
         data.load(dataset(hub=Hub("no-such/set", "plain")), "hub", offline=True)
     assert "no-such/set (plain), split test" in str(caught.value)
+
+
+def test_branch_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The branch is what is asked for, and the commit it stands at is what is recorded."""
+    import datasets
+    import huggingface_hub
+
+    asked: dict[str, Any] = {}
+
+    class Info:
+        sha = "c0ffee"
+
+    class Api:
+        def dataset_info(self, name: str, *, revision: str | None, timeout: int) -> Info:
+            asked["info"] = (name, revision)
+            return Info()
+
+    def load_dataset(name: str, config: str | None, *, revision: str, **_: Any) -> list[Any]:
+        asked["rows"] = (name, config, revision)
+        return [{"sentence": "a b"}]
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    hub = Hub("some/set", "plain", branch="refs/convert/parquet")
+    loaded = data.load(dataset(hub=hub), "hub")
+    assert asked["info"] == ("some/set", "refs/convert/parquet")
+    assert asked["rows"] == ("some/set", "plain", "c0ffee")
+    assert loaded.provenance["revision"] == "c0ffee"
+    data.load(dataset(hub=hub), "hub", offline=True)
+    assert asked["rows"] == ("some/set", "plain", "refs/convert/parquet")
+
+
+@pytest.mark.parametrize("value", [[], "text", None, [1], ["a", None]])
+def test_lists_of_strings(tmp_path: Path, value: Any) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"a": "x", "b": value}))
+    with pytest.raises(DataError, match=r"line 1: column 'b' is .*; expected a list of one string"):
+        list(data.read_jsonl([path], "a", lists=["b"]))
+
+
+def test_json_of_another_kind(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text("{}")
+    assert data.read_json(path, kind=dict) == {}
+    with pytest.raises(DataError, match=r"rows\.json: holds a JSON dict; expected a list"):
+        data.read_json(path, kind=list)
+    path.write_text("[" * 100_000)
+    with pytest.raises(DataError, match="not valid JSON"):
+        data.read_json(path, kind=list)

@@ -139,6 +139,20 @@ def test_closed_book_prompts() -> None:
     assert asked(quiz, sample).prompt == "Question: Who was it??\nAnswer:"
 
 
+def test_rows_of_the_hub() -> None:
+    on_the_hub = {
+        "question_id": "tc_1",
+        "question": "Who?",
+        "answer": {"aliases": ["Ann", "Anne"], "value": "Ann"},
+    }
+    row = {"id": "tc_1", "question": "Who?", "answers": ["Ann", "Anne"]}
+    assert triviaqa.from_hub(on_the_hub) == row
+    assert natural_questions.from_hub({"question": "who", "answer": ["Ann"]}) == {
+        "question": "who",
+        "answers": ["Ann"],
+    }
+
+
 @pytest.mark.parametrize("task", [natural_questions.NATURAL_QUESTIONS, triviaqa.TRIVIAQA])
 def test_examples_are_no_questions_of_the_set(task: Task) -> None:
     protocol = task.protocols[0]
