@@ -26,7 +26,7 @@ from gpt2eval import __version__
 from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoints
 from gpt2eval.data import Loaded, load
 from gpt2eval.digests import digest_items
-from gpt2eval.errors import DataError, TaskError
+from gpt2eval.errors import DataError, TaskError, UsageError
 from gpt2eval.options import RunOptions
 from gpt2eval.results import (
     FORMAT,
@@ -77,13 +77,17 @@ class Silent:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One task@protocol with its samples and what each of them asks."""
+    """One task@protocol with its samples and what each of them asks.
+
+    scorer  who is asked the protocol's `followup`; None: the model itself
+    """
 
     task: Task
     protocol: Protocol
     provenance: Mapping[str, Any]
     samples: tuple[Sample, ...]
     requests: tuple[tuple[Request, ...], ...]
+    scorer: Checkpoint | None = None
 
     @property
     def name(self) -> str:
@@ -161,7 +165,7 @@ def run_with(options: RunOptions, progress: Progress) -> list[Result]:
     chosen = select(options.tasks, discover(options.tasks_dir))
     checkpoints = open_checkpoints(options.models, offline=options.offline)
     place = options.data or ("bundled" if set(options.models) <= set(BUNDLED) else "hub")
-    work = _load_work(chosen, place, options)
+    work = _with_scorer(_load_work(chosen, place, options), options)
     prepare_output(Path(options.output))
     results = []
     for checkpoint in checkpoints:
@@ -195,6 +199,19 @@ def _load_work(
         _check_requests(f"{task.name}@{protocol.name}", kept, requests)
         work.append(Work(task, protocol, provenance, kept, requests))
     return work
+
+
+def _with_scorer(work: list[Work], options: RunOptions) -> list[Work]:
+    """The work, with the checkpoint of `--scorer` where a protocol asks one."""
+    if options.scorer is None:
+        return work
+    if not any(item.protocol.followup for item in work):
+        raise UsageError(
+            f"--scorer {options.scorer!r}: none of the tasks has texts that a second checkpoint"
+            f" scores ({', '.join(item.name for item in work)}); leave it out"
+        )
+    (scorer,) = open_checkpoints((options.scorer,), offline=options.offline)
+    return [replace(item, scorer=scorer) if item.protocol.followup else item for item in work]
 
 
 def _check_samples(name: str, samples: Sequence[Sample]) -> None:
@@ -270,8 +287,10 @@ def _run_checkpoint(
 
         progress.begin(f"{checkpoint.name}: loading")
         model = load_model(checkpoint, options.device, options.dtype)
+        scorer = next((item.work.scorer for item in runs if item.work.scorer), None)
+        judge = load_model(scorer, options.device, options.dtype) if scorer else model
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        for item in _score(model, runs, options, progress):
+        for item in _score(model, judge, runs, options, progress):
             write_result(_result(model, item, options, started), item.directory)
     return [read_result(directory) for directory in directories]
 
@@ -294,16 +313,18 @@ def _identity(checkpoint: Checkpoint, work: Work, options: RunOptions) -> dict[s
         "requests": digest_items(work.requests),
         "references": digest_items(sample.references for sample in work.samples),
         "seed": options.seed,
+        **({"scorer": [work.scorer.sha256, work.scorer.tokenizer_sha256]} if work.scorer else {}),
     }
 
 
 def _score(
-    model: Model, runs: Sequence[Open], options: RunOptions, progress: Progress
+    model: Model, judge: Model, runs: Sequence[Open], options: RunOptions, progress: Progress
 ) -> Iterator[Open]:
     """Answer what the runs ask, each distinct request once; yields each run when it is complete.
 
-    Records are written as their samples complete, so that whatever stops the process costs only the
-    batch it was at.
+    What protocols ask about the responses (`followup`) is answered by `judge`, once the model is
+    done. Records are written as their samples complete, so that whatever stops the process costs
+    only the batch it was at; samples with a followup complete with that.
     """
     from gpt2eval.runner import answer
 
@@ -313,26 +334,41 @@ def _score(
                 item.keep(record)
         item.resumed = len(item.statistics)
     askers = _askers(runs)
-    requests = list(askers)
+    later: dict[Request, list[tuple[int, int, int]]] = {}
+    wanted: dict[tuple[int, int], int] = {}  # responses of a sample, once it has asked a followup
     answers: dict[tuple[int, int], dict[int, Response]] = defaultdict(dict)
     yield from (item for item in runs if item.complete)
     with ExitStack() as stack:
         writers = [RecordWriter(item.directory) for item in runs]
         for writer in writers:
             stack.callback(writer.close)
-        progress.begin(f"{model.checkpoint.name}: {', '.join(item.work.name for item in runs)}")
-        for reply in answer(
-            model, requests, seed=options.seed, batch_size=options.batch_size, on_plan=progress.plan
-        ):
-            progress.advance(reply.tokens)
-            for number, index, position in askers[requests[reply.number]]:
-                item = runs[number]
-                item.tokens += reply.tokens
-                item.seconds += reply.seconds
-                answers[number, index][position] = reply.response
-                if len(answers[number, index]) == len(item.work.requests[index]):
-                    responses = answers.pop((number, index))
-                    record = _record(item.work, index, responses)
+        for answerer, asked in ((model, askers), (judge, later)):
+            requests = list(asked)
+            if not requests:
+                continue
+            names = ", ".join(item.work.name for item in runs)
+            progress.begin(f"{answerer.checkpoint.name}: {names}")
+            for reply in answer(
+                answerer,
+                requests,
+                seed=options.seed,
+                batch_size=options.batch_size,
+                on_plan=progress.plan,
+            ):
+                progress.advance(reply.tokens)
+                for number, index, position in asked[requests[reply.number]]:
+                    item, key = runs[number], (number, index)
+                    item.tokens += reply.tokens
+                    item.seconds += reply.seconds
+                    answers[key][position] = _final(item.work.protocol, reply.response)
+                    if len(answers[key]) < wanted.get(key, len(item.work.requests[index])):
+                        continue
+                    if asked is askers and (more := _followup(item.work, index, answers[key])):
+                        wanted[key] = len(answers[key]) + len(more)
+                        for place, request in enumerate(more, len(answers[key])):
+                            later.setdefault(request, []).append((number, index, place))
+                        continue
+                    record = _record(item.work, index, _in_order(answers.pop(key)))
                     writers[number].write(record)
                     item.keep(record)
                     if item.complete:
@@ -351,20 +387,34 @@ def _askers(runs: Sequence[Open]) -> dict[Request, list[tuple[int, int, int]]]:
     return askers
 
 
-def _record(work: Work, index: int, responses: Mapping[int, Response]) -> Record:
-    """What is kept of a sample, from the responses to its requests by position."""
+def _final(protocol: Protocol, response: Response) -> Response:
+    """A response with the part of a text that is scored."""
+    if isinstance(response, Generated):
+        return replace(response, prediction=protocol.extract(response.text))
+    return response
+
+
+def _in_order(responses: Mapping[int, Response]) -> list[Response]:
+    return [responses[position] for position in range(len(responses))]
+
+
+def _followup(work: Work, index: int, responses: Mapping[int, Response]) -> tuple[Request, ...]:
+    """What the scorer is asked about the responses of a sample."""
+    if work.protocol.followup is None:
+        return ()
+    return tuple(work.protocol.followup(work.samples[index], _in_order(responses)))
+
+
+def _record(work: Work, index: int, responses: Sequence[Response]) -> Record:
+    """What is kept of a sample."""
     sample, protocol = work.samples[index], work.protocol
-    final = []
-    for position in range(len(responses)):
-        response = responses[position]
-        if isinstance(response, Generated):
-            response = replace(response, prediction=protocol.extract(response.text))
-        final.append(response)
     return Record(
         id=sample.id,
         group=sample.group,
-        statistics={metric.name: _statistics(metric, sample, final) for metric in protocol.metrics},
-        responses=[encode_response(response) for response in final],
+        statistics={
+            metric.name: _statistics(metric, sample, responses) for metric in protocol.metrics
+        },
+        responses=[encode_response(response) for response in responses],
         references=list(sample.references),
     )
 
@@ -413,6 +463,8 @@ def _task_section(work: Work) -> dict[str, Any]:
 
 
 def _run_section(model: Model, item: Open, options: RunOptions, started: str) -> dict[str, Any]:
+    judge = item.work.scorer or model.checkpoint
+    scorer = {"name": judge.name, "sha256": judge.sha256}
     return {
         "device": str(model.device),
         "dtype": options.dtype,
@@ -428,6 +480,7 @@ def _run_section(model: Model, item: Open, options: RunOptions, started: str) ->
         "tokens": item.tokens,
         "tokens_per_second": round(item.tokens / item.seconds, 1) if item.seconds else None,
         "peak_memory_bytes": _peak_memory(model),
+        **({"scorer": scorer} if item.work.protocol.followup else {}),
     }
 
 
@@ -482,9 +535,16 @@ def signature(checkpoint: Checkpoint, work: Work, options: RunOptions, n_ctx: in
         "ctx": n_ctx,
         "dtype": options.dtype,
         "seed": options.seed,
+        **({"scorer": _scorer(checkpoint, work)} if work.protocol.followup else {}),
         "gpt2eval": __version__,
     }
     return "|".join(f"{key}:{value}" for key, value in parts.items())
+
+
+def _scorer(checkpoint: Checkpoint, work: Work) -> str:
+    """Name and digest of who is asked the followup."""
+    scorer = work.scorer or checkpoint
+    return f"{_short(scorer.name)}@{scorer.sha256[:12]}"
 
 
 def _short(value: object) -> str:

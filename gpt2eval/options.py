@@ -59,6 +59,11 @@ class RunOptions:
     seed: int = _option(
         "Seed of sampled texts, of --limit and of the intervals.", default=0, metavar="N"
     )
+    scorer: str | None = _option(
+        "Checkpoint that scores what the models write, where a task asks for it: open_generation."
+        "  [default: each model itself]",
+        metavar="CHECKPOINT",
+    )
     tasks_dir: str | None = _option(
         "Directory with your own task files.  [default: ./tasks]", metavar="DIR"
     )

@@ -70,6 +70,9 @@ class Protocol:
     dataset    where the rows come from
     samples    rows -> Samples
     requests   Sample -> Requests; identical requests are computed once, whoever asks
+    followup   the sample and the responses to `requests` -> what the scorer is asked about them;
+               its responses come after the others. The scorer is the model itself, or the
+               checkpoint that the run names
     metrics    what is computed from the responses
     extract    generated text -> the part that is scored
     baselines  model-free systems: name -> (sample, random generator) -> text
@@ -90,6 +93,7 @@ class Protocol:
     )
     options: Mapping[str, Any] = field(default_factory=dict)
     references: tuple[Mapping[str, Any], ...] = ()
+    followup: Callable[[Sample, Sequence[Response]], Sequence[Request]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

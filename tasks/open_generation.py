@@ -15,8 +15,10 @@ from gpt2eval import (
     DataError,
     Dataset,
     Generate,
+    Generated,
     Protocol,
     Request,
+    Response,
     Sample,
     Score,
     Task,
@@ -68,6 +70,14 @@ PROMPTS = Dataset(
 )
 
 
+def ask_scorer(sample: Sample, responses: Sequence[Response]) -> list[Request]:
+    """The text that was written, after its prompt; nothing about an empty one."""
+    (written,) = responses
+    assert isinstance(written, Generated)
+    text = written.text.strip()
+    return [Score(sample.fields["prompt"], f" {text}")] if text else []
+
+
 def generation(name: str, summary: str, decoding: str, **how: Any) -> Protocol:
     """128 tokens after each prompt, by one way of decoding."""
 
@@ -80,7 +90,9 @@ def generation(name: str, summary: str, decoding: str, **how: Any) -> Protocol:
         detail=(
             f"{MAX_NEW_TOKENS} tokens, {decoding}, or less where the model ends the text."
             " `written_perplexity` is that of the model itself, at temperature 1, whatever the"
-            " decoding; compare it with open_generation@human. The other measures are over words"
+            " decoding; `scorer_perplexity` that of the checkpoint which --scorer names, of the"
+            " stripped text. Compare them with open_generation@human of the same checkpoint. The"
+            " other measures are over words"
             " between white space, and so are those of the human continuations beside them, which"
             " may differ in length: `distinct` and `self_bleu` depend on the number and the length"
             " of the texts. What depends on the set of texts has no interval."
@@ -90,6 +102,7 @@ def generation(name: str, summary: str, decoding: str, **how: Any) -> Protocol:
         requests=requests,
         metrics=(
             metrics.written_perplexity(),
+            metrics.scorer_perplexity(),
             metrics.repetition(4),
             metrics.degenerate(),
             metrics.distinct(1),
@@ -103,9 +116,9 @@ def generation(name: str, summary: str, decoding: str, **how: Any) -> Protocol:
             "prompt": "as it is",
             "max_new_tokens": MAX_NEW_TOKENS,
             "decoding": decoding,
-            "scorer": "the model itself",
             "scored": "all that was written",
         },
+        followup=ask_scorer,
     )
 
 
@@ -137,9 +150,7 @@ OPEN_GENERATION = Task(
             summary="perplexity of the continuation that is given with each prompt",
             detail=(
                 "The continuation is scored after its prompt, per token. On what people wrote this"
-                " is the value that `written_perplexity` should come near. To score texts of one"
-                " model by another, give them as continuations in open_generation/prompts.jsonl:"
-                " then the checkpoint that is named in the result is the scorer."
+                " is the value that the perplexity of what a model writes should come near."
             ),
             dataset=PROMPTS,
             samples=samples,

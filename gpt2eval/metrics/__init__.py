@@ -13,6 +13,7 @@ from gpt2eval.metrics.likelihood import (
     hits_at_1,
     perplexity,
     sample_perplexity,
+    scorer_perplexity,
     token_perplexity,
     written_perplexity,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "rouge",
     "rouge_average",
     "sample_perplexity",
+    "scorer_perplexity",
     "self_bleu",
     "split_sentences",
     "subset",

@@ -57,8 +57,7 @@ def written_perplexity(name: str = "written_perplexity") -> Metric:
         written = [response for response in responses if isinstance(response, Generated)]
         if not written or not all(len(response.logprobs) for response in written):
             raise TaskError(f"sample {sample.id!r}: {name} needs tokens that the model wrote")
-        logprobs = np.concatenate([response.logprobs for response in written])
-        return -float(logprobs.astype(np.float64).sum()), float(len(logprobs))
+        return _nll_and_tokens(written)
 
     return Metric(
         name,
@@ -70,6 +69,33 @@ def written_perplexity(name: str = "written_perplexity") -> Metric:
         signature="scorer:the model itself",
         confident=True,
     )
+
+
+def scorer_perplexity(name: str = "scorer_perplexity") -> Metric:
+    """Perplexity per token of the scorer's of what the model wrote, as a followup asked for it.
+
+    To be read as `written_perplexity` is. The tokens are those the scorer reads the text in, and an
+    empty text has none.
+    """
+
+    def stats(_sample: Sample, responses: Sequence[Response]) -> tuple[float, float]:
+        return _nll_and_tokens([r for r in responses if isinstance(r, Scored)])
+
+    return Metric(
+        name,
+        stats,
+        _exp_ratio,
+        "perplexity",
+        "tokens",
+        higher_is_better=False,
+        signature="scorer:as recorded",
+        confident=True,
+    )
+
+
+def _nll_and_tokens(responses: Sequence[Scored | Generated]) -> tuple[float, float]:
+    nll = -sum(float(response.logprobs.astype(np.float64).sum()) for response in responses)
+    return nll, float(sum(len(response.logprobs) for response in responses))
 
 
 def hits_at_1(name: str = "hits_at_1", per: str = "replies", mean: bool = False) -> Metric:

@@ -21,6 +21,7 @@ LIKELIHOOD = [
     metrics.token_perplexity(),
     metrics.sample_perplexity(),
     metrics.sample_perplexity("last_token_perplexity", tokens="last"),
+    metrics.scorer_perplexity(),
     metrics.accuracy(),
     metrics.accuracy("last_token_accuracy", tokens="last"),
     metrics.accuracy("accuracy_excluding", excluding=True),

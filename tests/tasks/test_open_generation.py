@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ from gpt2eval_tasks import open_generation
 
 import gpt2eval
 from gpt2eval.data import load
-from gpt2eval.errors import DataError
+from gpt2eval.errors import DataError, UsageError
 from gpt2eval.results import read_records
 from gpt2eval.types import Generate, Score
 from tests.checkpoints import make_checkpoint
+from tests.metrics.answers import generated
 
 PROTOCOLS = {protocol.name: protocol for protocol in open_generation.OPEN_GENERATION.protocols}
 
@@ -70,37 +72,101 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_checkpoint(tmp_path_factory.mktemp("model") / "tiny")
 
 
-def test_written_and_given_perplexity_are_of_one_kind(tmp_path: Path) -> None:
-    """What a model wrote, given as a continuation, has the perplexity it had when it was written.
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A data directory with some of the bundled prompts."""
+    rows = load(open_generation.PROMPTS, "bundled").rows[:12]
+    return write(tmp_path / "own", "prompts.jsonl", "\n".join(json.dumps(dict(r)) for r in rows))
 
-    This is how the texts of one model are scored by another.
-    """
-    rows = load(open_generation.PROMPTS, "bundled").rows
-    prompts = [dict(row) for row in rows[:12]]
-    place = write(tmp_path / "own", "prompts.jsonl", "\n".join(map(json.dumps, prompts)))
-    how = {"device": "cpu", "seed": 3, "output": str(tmp_path / "results")}
-    (wrote,) = gpt2eval.run(
-        models=["demo-base"], tasks="open_generation@top-k-40", data=str(place), **how
+
+def run(tmp_path: Path, model: str, task: str, place: Path, **options: Any) -> Any:
+    (result,) = gpt2eval.run(
+        models=[model],
+        tasks=f"open_generation@{task}",
+        data=str(place),
+        device="cpu",
+        seed=3,
+        output=str(tmp_path / "results"),
+        **options,
     )
-    records = sorted(read_records(Path(str(wrote.path))), key=lambda record: int(record.id))
+    return result
+
+
+def records(result: Any) -> list[Any]:
+    return sorted(read_records(result.path), key=lambda record: int(record.id))
+
+
+def test_scorer_is_the_checkpoint_that_is_named(tmp_path: Path, place: Path) -> None:
+    """Its perplexity is that of the texts, given to it as continuations of the same prompts."""
+    result = run(tmp_path, "demo-base", "top-k-40", place, scorer="demo-tuned")
+    texts = [record.responses[0]["text"] for record in records(result)]
+    prompts = [row["prompt"] for row in load(open_generation.PROMPTS, place).rows]
     given = [
-        {**row, "continuation": record.responses[0]["text"]}
-        for row, record in zip(prompts, records, strict=True)
+        json.dumps({"prompt": prompt, "continuation": text})
+        for prompt, text in zip(prompts, texts, strict=True)
     ]
-    assert all(row["continuation"].strip() for row in given)
-    place = write(tmp_path / "given", "prompts.jsonl", "\n".join(map(json.dumps, given)))
-    (scored,) = gpt2eval.run(
-        models=["demo-base"], tasks="open_generation@human", data=str(place), **how
-    )
-    again = sorted(read_records(Path(str(scored.path))), key=lambda record: int(record.id))
+    scored = write(tmp_path / "given", "prompts.jsonl", "\n".join(given))
+    for scorer in ("demo-tuned", "demo-base"):
+        result = run(tmp_path, "demo-base", "top-k-40", place, scorer=scorer)
+        assert [record.responses[0]["text"] for record in records(result)] == texts
+        expected = run(tmp_path, scorer, "human", scored).metrics["token_perplexity"].value
+        found = result.metrics["scorer_perplexity"].value
+        assert found == pytest.approx(expected, rel=1e-5)
+        assert result.run["scorer"]["name"] == scorer
+        assert f"scorer:{scorer}@{result.run['scorer']['sha256'][:12]}" in result.signature
+
+
+def test_scorer_is_the_model_itself(tmp_path: Path, place: Path) -> None:
+    """Where the text is read in the tokens it was written in, each has the same probability."""
+    result = run(tmp_path, "demo-base", "top-k-40", place)
+    assert result.run["scorer"]["name"] == "demo-base"
     same = [
-        (one.responses[0], two.responses[0])
-        for one, two in zip(records, again, strict=True)
-        if one.responses[0]["tokens"] == two.responses[0]["tokens"]
+        record.responses
+        for record in records(result)
+        if record.responses[0]["tokens"] == record.responses[1]["tokens"]
     ]
     assert len(same) > 3  # the others have been put into other tokens
-    for one, two in same:
-        np.testing.assert_allclose(one["logprobs"], two["logprobs"], atol=1e-4)
+    for written, scored in same:
+        np.testing.assert_allclose(written["logprobs"], scored["logprobs"], atol=1e-4)
+
+
+def test_nothing_for_a_scorer_to_do(tmp_path: Path, place: Path) -> None:
+    with pytest.raises(UsageError, match=r"none of the tasks has texts.*open_generation@human"):
+        run(tmp_path, "demo-base", "human", place, scorer="demo-tuned")
+
+
+def test_stopped_before_the_scorer(
+    tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command goes on, and gives what a run that was never stopped gives."""
+    from gpt2eval import runner
+
+    original = runner.answer
+
+    def dying(model: Any, requests: Any, **options: Any) -> Any:
+        for count, reply in enumerate(original(model, requests, **options)):
+            if isinstance(requests[0], Score) and count == 5:
+                raise KeyboardInterrupt
+            yield reply
+
+    monkeypatch.setattr(runner, "answer", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, "demo-base", "greedy", place)
+    monkeypatch.setattr(runner, "answer", original)
+    resumed = run(tmp_path, "demo-base", "greedy", place)
+    assert resumed.run["resumed_samples"] == 5
+    whole = run(tmp_path / "other", "demo-base", "greedy", place)
+    assert resumed.metrics.keys() == whole.metrics.keys()
+    for name, estimate in whole.metrics.items():
+        assert resumed.metrics[name].value == pytest.approx(estimate.value, rel=1e-6), name
+
+
+def test_an_empty_text_is_not_scored() -> None:
+    (sample,) = open_generation.samples([{"prompt": "Once", "continuation": "upon"}])
+    assert open_generation.ask_scorer(sample, [generated(" \n")]) == []
+    assert open_generation.ask_scorer(sample, [generated(" a time\n")]) == [
+        Score("Once", " a time")
+    ]
 
 
 def test_human_baseline_and_no_confidence(checkpoint: Path, tmp_path: Path) -> None:
@@ -117,8 +183,8 @@ def test_human_baseline_and_no_confidence(checkpoint: Path, tmp_path: Path) -> N
         output=str(tmp_path / "results"),
     )
     human = result.baselines["human"]
-    assert "written_perplexity" in result.metrics
-    assert "written_perplexity" not in human
+    assert {"written_perplexity", "scorer_perplexity"} <= result.metrics.keys()
+    assert {"written_perplexity", "scorer_perplexity"}.isdisjoint(human)
     assert human["degenerate"].value == 0.5
     assert human["distinct_1"].value == pytest.approx(6 / 11)
     assert human["seq_rep_4"].value == pytest.approx((2 / 3 + 0) / 2)
