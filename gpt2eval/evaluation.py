@@ -232,13 +232,17 @@ def _check_requests(
             raise TaskError(
                 f"{name}: sample {sample.id!r} asks nothing; expected a request or more"
             )
-        try:
-            hash(asked)
-        except TypeError as error:
-            raise TaskError(
-                f"{name}: a request of sample {sample.id!r} cannot be hashed ({error}); `stop` and"
-                " `exclude` are tuples"
-            ) from error
+        _check_hashable(name, sample, asked)
+
+
+def _check_hashable(name: str, sample: Sample, asked: tuple[Request, ...]) -> None:
+    try:
+        hash(asked)
+    except TypeError as error:
+        raise TaskError(
+            f"{name}: a request of sample {sample.id!r} cannot be hashed ({error}); `stop` and"
+            " `exclude` are tuples"
+        ) from error
 
 
 def _statistics(metric: Metric, sample: Sample, responses: Sequence[Response]) -> list[float]:
@@ -402,7 +406,10 @@ def _followup(work: Work, index: int, responses: Mapping[int, Response]) -> tupl
     """What the scorer is asked about the responses of a sample."""
     if work.protocol.followup is None:
         return ()
-    return tuple(work.protocol.followup(work.samples[index], _in_order(responses)))
+    sample = work.samples[index]
+    asked = tuple(work.protocol.followup(sample, _in_order(responses)))
+    _check_hashable(work.name, sample, asked)
+    return asked
 
 
 def _record(work: Work, index: int, responses: Sequence[Response]) -> Record:

@@ -148,10 +148,11 @@ def confident_match(fraction: float, per: str = "questions") -> Metric:
 
 
 def _confidence(sample: Sample, responses: Sequence[Response]) -> float:
-    (response,) = responses
-    if not isinstance(response, Generated) or not len(response.logprobs):
+    written = [response for response in responses if isinstance(response, Generated)]
+    logprobs = np.concatenate([response.logprobs for response in written])
+    if not len(logprobs):
         raise TaskError(f"sample {sample.id!r}: no token was written, so there is no confidence")
-    return float(response.logprobs.astype(np.float64).sum())
+    return float(logprobs.astype(np.float64).sum())
 
 
 def _golds(sample: Sample) -> Sequence[str]:

@@ -117,8 +117,8 @@ def test_written_perplexity(demo: Path, loaded: tuple[Any, Any], evaluate: Evalu
     lines = (SAMPLES / "open_generation/prompts.jsonl").read_text("utf-8").splitlines()
     model, tokenizer = loaded
     total, count = 0.0, 0
-    for line, response in zip(lines, run.responses(), strict=False):
-        written = response["tokens"]
+    for line, record in zip(lines, run.records, strict=False):
+        written = record["responses"][0]["tokens"]
         tokens = [*tokenizer.encode(json.loads(line)["prompt"]), *written]
         total += sum(score for score, _ in word_nll.scored(model, tokens, len(written)))
         count += len(written)
