@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from gpt2eval.task import Metric
 
 RESAMPLES = 10_000
+CORPUS_RESAMPLES = 1_000  # of a metric that is computed anew from all samples each time
 LEVEL = 0.95
 
 
 def estimate(
     metric: Metric,
-    statistics: NDArray[np.float64],
+    statistics: NDArray[np.float64] | Sequence[Sequence[float]],
     groups: Sequence[str],
     rng: np.random.Generator,
 ) -> Estimate:
@@ -41,7 +42,8 @@ def estimate(
 
     Args:
         metric: what is estimated.
-        statistics: [samples, k], a row for each scored sample.
+        statistics: [samples, k], a row for each scored sample; rows of any length for a metric over
+            the `corpus`.
         groups: [samples], `Sample.group`; an empty one stands alone.
         rng: source of the resamples.
 
@@ -51,11 +53,18 @@ def estimate(
     n = len(statistics)
     if n == 0:
         raise DataError(f"metric {metric.name!r}: no sample was scored, so there is no value")
-    sums = statistics.sum(axis=0)
-    denominator = n if metric.count is None else sums[metric.count]
     with np.errstate(all="ignore"):
-        value = float(metric.value(sums))
-        low, high, method = _interval(metric, statistics, groups, rng)
+        if metric.corpus:
+            rows = [np.asarray(row, dtype=np.float64) for row in statistics]
+            denominator: float = n
+            value = float(metric.value(rows))
+            low, high, method = _corpus_interval(metric, rows, groups, rng)
+        else:
+            table = np.asarray(statistics, dtype=np.float64)
+            sums = table.sum(axis=0)
+            denominator = n if metric.count is None else sums[metric.count]
+            value = float(metric.value(sums))
+            low, high, method = _interval(metric, table, groups, rng)
     return Estimate(
         value=value,
         low=low,
@@ -84,8 +93,14 @@ def _interval(
         low, high = wilson(float(statistics[:, 0].sum()), n)
         return low, high, f"{LEVEL:.0%} Wilson score interval over {n} samples"
     kind = "sample" if len(units) == n else "group"
-    if len(units) == 1:
-        return None, None, f"no interval: one {kind} cannot be resampled"
+    # A text too short to be measured adds nothing, and a resample of nothing but such would be 0/0.
+    units = units[units.any(axis=1)]
+    if len(units) < 2:
+        return (
+            None,
+            None,
+            f"no interval: {'one' if len(units) else 'no'} {kind} cannot be resampled",
+        )
     if not np.isfinite(units).all():
         return None, None, "no interval: a sample's statistics are not finite"
     low, high = bootstrap(units, metric.value, rng)
@@ -94,6 +109,36 @@ def _interval(
         high,
         f"{LEVEL:.0%} percentile bootstrap over {len(units)} {kind}s, {RESAMPLES} resamples, "
         f"seed {_seed(rng)}",
+    )
+
+
+def _corpus_interval(
+    metric: Metric,
+    rows: Sequence[NDArray[np.float64]],
+    groups: Sequence[str],
+    rng: np.random.Generator,
+) -> tuple[float | None, float | None, str]:
+    """As `_interval`, for a metric that needs the rows themselves and not their sum."""
+    if metric.interval == "none":
+        return None, None, "no interval: texts drawn twice would repeat each other"
+    unit_of: dict[str | int, list[int]] = {}
+    for i, group in enumerate(groups):
+        unit_of.setdefault(group or i, []).append(i)
+    units = list(unit_of.values())
+    kind = "sample" if len(units) == len(rows) else "group"
+    if len(units) == 1:
+        return None, None, f"no interval: one {kind} cannot be resampled"
+    values = []
+    for _ in range(CORPUS_RESAMPLES):
+        drawn = rng.integers(0, len(units), size=len(units))
+        values.append(float(metric.value([rows[i] for unit in drawn for i in units[unit]])))
+    values.sort()
+    tail = (1 - LEVEL) / 2 * (CORPUS_RESAMPLES - 1)
+    return (
+        values[floor(tail)],
+        values[ceil(CORPUS_RESAMPLES - 1 - tail)],
+        f"{LEVEL:.0%} percentile bootstrap over {len(units)} {kind}s, {CORPUS_RESAMPLES} resamples,"
+        f" seed {_seed(rng)}",
     )
 
 
