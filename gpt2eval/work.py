@@ -91,15 +91,14 @@ def _check_sources(
             there.append(name)
     if not needed:
         return
-    where = {
-        "hub": "on the hub in a form that can be read",
-        "bundled": "among the bundled samples",
-    }.get(place, f"in {place}")
+    where, remedy = {
+        "hub": ("on the hub in a form that can be read", "Give a directory with them by --data"),
+        "bundled": ("among the bundled samples", "Give a directory with them by --data"),
+    }.get(place, (f"in {place}", "Put the files there"))
     lines = [
         f"--tasks {options.tasks}: {len(needed)} of {len(chosen)} tasks have no data {where}:",
         *(f"  {name}: {files}" for name, files in needed.items()),
-        "Give a directory that holds these files with --data"
-        + (f", or leave the tasks out:\n  --tasks {','.join(there)}" if there else ""),
+        remedy + (f", or leave the tasks out:\n  --tasks {','.join(there)}" if there else ""),
     ]
     raise DataError("\n".join(lines))
 
