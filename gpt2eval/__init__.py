@@ -17,6 +17,7 @@ _HOMES = {
         "Generated",
         "Record",
         "Request",
+        "Response",
         "Result",
         "Rolling",
         "Sample",

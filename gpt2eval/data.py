@@ -17,10 +17,11 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
@@ -29,7 +30,10 @@ from gpt2eval.errors import DataError
 
 Row = Mapping[str, Any]
 
+PACKED = (".gz", ".bz2", ".zip")
 MAX_UNPACKED = 2_000_000_000  # bytes of one packed file; more is a bomb, not a benchmark
+UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+JSON_KINDS: Mapping[type[Any], str] = {dict: "an object", list: "a list"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +43,14 @@ class Hub:
     config   the configuration, or several whose rows follow each other
     convert  a row of the hub -> a row with the columns that the readers of local files give; what
              it raises becomes a DataError that names the row
+    branch   of the repository; `refs/convert/parquet` is script-free where the main one is not
     """
 
     id: str
     config: str | tuple[str, ...] | None = None
     split: str = "test"
     convert: Callable[[Row], Row] = dict
+    branch: str | None = None
 
     @property
     def configs(self) -> tuple[str | None, ...]:
@@ -95,7 +101,7 @@ def load(dataset: Dataset, place: str | Path, *, offline: bool = False) -> Loade
     """
     if place == "hub":
         return _load_hub(dataset, offline)
-    directory = bundled_directory() if place == "bundled" else Path(place).expanduser()
+    directory = _directory(dataset, place)
     paths = _find(dataset, directory)
     rows = tuple(dataset.read(paths))
     if not rows:
@@ -112,17 +118,39 @@ def load(dataset: Dataset, place: str | Path, *, offline: bool = False) -> Loade
     )
 
 
-def _find(dataset: Dataset, directory: Path) -> list[Path]:
+def lacking(dataset: Dataset, place: str | Path) -> str:
+    """The files that `place` would need for the data set and lacks; empty where it can be read."""
+    if place == "hub":
+        found = dataset.hub is not None
+    else:
+        found = _present(dataset, _directory(dataset, place)) is not None
+    return "" if found else " or ".join(map(listed, dataset.files))
+
+
+def _directory(dataset: Dataset, place: str | Path) -> Path:
+    directory = bundled_directory() if place == "bundled" else Path(place).expanduser()
     if not directory.is_dir():
         state = "is a file" if directory.exists() else "does not exist"
         raise DataError(
             f"data directory {str(directory)!r} {state}; expected a directory with"
             f" {' or '.join(map(listed, dataset.files))}"
         )
+    return directory
+
+
+def _present(dataset: Dataset, directory: Path) -> list[Path] | None:
+    """The first alternative of which all files are there."""
     for names in dataset.files:
         paths = [directory / name for name in names]
         if all(path.is_file() for path in paths):
             return paths
+    return None
+
+
+def _find(dataset: Dataset, directory: Path) -> list[Path]:
+    paths = _present(dataset, directory)
+    if paths is not None:
+        return paths
     names = dataset.files[0]
     missing = [name for name in names if not (directory / name).is_file()]
     others = [listed(names) for names in dataset.files[1:]]
@@ -162,7 +190,11 @@ def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
         from huggingface_hub import HfApi, constants
 
         offline = offline or constants.HF_HUB_OFFLINE
-        revision = None if offline else HfApi().dataset_info(hub.id, timeout=10).sha
+        revision = (
+            hub.branch
+            if offline
+            else HfApi().dataset_info(hub.id, revision=hub.branch, timeout=10).sha
+        )
         config = datasets.DownloadConfig(local_files_only=offline)
         tables = [
             datasets.load_dataset(
@@ -208,31 +240,74 @@ def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
 def read_text(path: Path) -> str:
     """The whole file as text, line ends as they are. UTF-8 or a DataError.
 
-    `.gz` and `.bz2` are unpacked. A byte order mark at the beginning is not part of the text.
+    A byte order mark at the beginning is not part of the text. Packed files: see `read_content`.
     """
     return _decoded(read_content(path), str(path))
 
 
+def read_tail(path: Path, size: int) -> str:
+    """The last `size` bytes of a file as text, as `read_text` gives it.
+
+    The file is never in memory as a whole. A character that the cut would halve is left out.
+    """
+    tail = bytearray()
+    cut = False
+    with _opened(path) as file:
+        if path.suffix not in PACKED:
+            cut = file.seek(max(0, path.stat().st_size - size)) > 0
+        for block in _blocks(file, path):
+            tail += block
+            cut |= len(tail) > size
+            del tail[: max(0, len(tail) - size)]
+    start = 0
+    while cut and start < min(3, len(tail)) and tail[start] & 0xC0 == 0x80:  # inside a character
+        start += 1
+    return _decoded(bytes(tail[start:]), f"{path}, the last {len(tail)} bytes")
+
+
 def read_content(path: Path) -> bytes:
-    """The bytes of a file; `.gz` and `.bz2` are unpacked."""
+    """The bytes of a file; `.gz`, `.bz2` and `.zip` of one file are unpacked, up to a bound."""
+    with _opened(path) as file:
+        return b"".join(_blocks(file, path)) if path.suffix in PACKED else file.read()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The content of a file, unpacked as it is read; a DataError for what cannot be read."""
     try:
-        if path.suffix == ".gz":
-            with gzip.open(path, "rb") as packed:
-                return _bounded(cast(BinaryIO, packed), path)
-        if path.suffix == ".bz2":
-            with bz2.open(path, "rb") as packed_bz2:
-                return _bounded(cast(BinaryIO, packed_bz2), path)
-        return path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                items = _members(archive)
+                if len(items) != 1:
+                    raise DataError(f"{path} holds {len(items)} files; expected one")
+                with archive.open(items[0]) as file:
+                    yield file
+        else:
+            opener: Any = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix, open)
+            with opener(path, "rb") as file:
+                yield file
+    except UNREADABLE as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
-def _bounded(file: BinaryIO, path: Path, used: int = 0) -> bytes:
-    """What is left of a file that unpacks as it is read, if all of it fits the bound."""
-    content = file.read(MAX_UNPACKED - used + 1)
-    if used + len(content) > MAX_UNPACKED:
-        raise DataError(f"{path} unpacks to more than {MAX_UNPACKED} bytes")
-    return content
+def _members(archive: zipfile.ZipFile, suffix: str = "") -> list[zipfile.ZipInfo]:
+    """The files of an archive whose name ends so, without what macOS adds (`__MACOSX/`)."""
+    return [
+        item
+        for item in archive.infolist()
+        if not item.is_dir()
+        and item.filename.endswith(suffix)
+        and not item.filename.startswith("__MACOSX/")
+    ]
+
+
+def _blocks(file: IO[bytes], path: Path, used: int = 0) -> Iterator[bytes]:
+    """What is left of a file that unpacks as it is read, as long as it fits the bound."""
+    while block := file.read(1 << 20):
+        used += len(block)
+        if used > MAX_UNPACKED:
+            raise DataError(f"{path} unpacks to more than {MAX_UNPACKED} bytes")
+        yield block
 
 
 def _decoded(content: bytes, place: str) -> str:
@@ -249,21 +324,17 @@ def _decoded(content: bytes, place: str) -> str:
 def read_zip(path: Path, suffix: str) -> Iterator[tuple[str, str]]:
     """Name and text of each file of an archive whose name ends so, in the archive's order.
 
-    What macOS adds (`__MACOSX/`) is no content. The bound on unpacked bytes is for all of them.
+    The bound on unpacked bytes is for all of them.
     """
     used = 0
     try:
         with zipfile.ZipFile(path) as archive:
-            for item in archive.infolist():
-                if item.is_dir() or not item.filename.endswith(suffix):
-                    continue
-                if item.filename.startswith("__MACOSX/"):
-                    continue
+            for item in _members(archive, suffix):
                 with archive.open(item) as file:
-                    content = _bounded(cast(BinaryIO, file), path, used)
+                    content = b"".join(_blocks(file, path, used))
                 used += len(content)
                 yield item.filename, _decoded(content, f"{path}, {item.filename}")
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
@@ -335,26 +406,55 @@ def read_lines(paths: Sequence[Path]) -> Iterator[Row]:
             yield {"text": line.removesuffix("\r")}
 
 
-def read_jsonl(paths: Sequence[Path], *columns: str) -> Iterator[Row]:
-    """One row a JSON line; each must be an object with these columns, all of them strings."""
+def read_jsonl(paths: Sequence[Path], *columns: str, lists: Sequence[str] = ()) -> Iterator[Row]:
+    """One row a JSON line; each must be an object with these columns, all of them strings.
+
+    lists  columns that hold lists of strings, of one or more each
+    """
     for path in paths:
-        yield from parse_jsonl(read_text(path), path, *columns)
+        yield from parse_jsonl(read_text(path), path, *columns, lists=lists)
 
 
-def parse_jsonl(text: str, place: object, *columns: str) -> Iterator[Row]:
+def parse_jsonl(
+    text: str, place: object, *columns: str, lists: Sequence[str] = ()
+) -> Iterator[Row]:
     """`read_jsonl` of a text; `place` says where it is from."""
     for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{place}, line {number}: not valid JSON ({error})") from error
-        if not isinstance(row, dict):
-            raise DataError(
-                f"{place}, line {number}: a JSON {type(row).__name__}; expected an object"
-            )
-        yield _checked(row, columns, f"{place}, line {number}")
+        if line.strip():
+            where = f"{place}, line {number}"
+            row = _checked(_parsed(line, where, dict), columns, where)
+            for column in lists:
+                strings(row.get(column), f"{where}: column {column!r}")
+            yield row
+
+
+def read_json(path: Path, *, kind: type[list[Any]] | type[dict[str, Any]]) -> Any:
+    """A file that is one JSON value: a list or an object, as `kind` says."""
+    text = read_text(path)
+    content = _parsed(text, str(path), kind)
+    if "\\u" in text:
+        _check_characters(json.dumps(content, ensure_ascii=False), str(path))
+    return content
+
+
+def _parsed(text: str, place: str, kind: type[Any]) -> Any:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place}: not valid JSON ({error})") from error
+    if not isinstance(content, kind):
+        found, expected = type(content).__name__, JSON_KINDS[kind]
+        raise DataError(f"{place}: holds a JSON {found}; expected {expected}")
+    return content
+
+
+def strings(value: Any, place: str) -> list[str]:
+    """`value`, which must be a list of one string or more; `place` names it in the error."""
+    if not (isinstance(value, list) and value and all(isinstance(text, str) for text in value)):
+        raise DataError(f"{place} is {value!r:.80}; expected a list of one string or more")
+    for text in value:
+        _check_characters(text, place)
+    return value
 
 
 def read_csv(paths: Sequence[Path], *columns: str, header: bool = True) -> Iterator[Row]:
@@ -390,14 +490,18 @@ def _checked(row: Mapping[str, Any], columns: Sequence[str], place: str) -> Row:
                 f"{place}: column {column!r} holds {json.dumps(row[column])[:60]}; expected a"
                 " string"
             )
-        try:
-            row[column].encode()
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f"{place}: column {column!r} holds half a surrogate pair, which is no character"
-                f" ({error.reason})"
-            ) from error
+        _check_characters(row[column], f"{place}: column {column!r}")
     return row
+
+
+def _check_characters(text: str, place: str) -> None:
+    """JSON can spell what is no text: half of a pair of surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{place} holds half a surrogate pair, which is no character ({error.reason})"
+        ) from error
 
 
 def read_parallel(paths: Sequence[Path], languages: tuple[str, str]) -> Iterator[Row]:

@@ -5,30 +5,24 @@ The module is not called `run`, because a submodule of that name would replace `
 
 from __future__ import annotations
 
-import platform
-import re
-import shlex
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
 
 import numpy as np
 
-from gpt2eval import __version__
 from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoints
-from gpt2eval.data import Loaded, load
 from gpt2eval.digests import digest_items
-from gpt2eval.errors import DataError, StoreError, TaskError
-from gpt2eval.fewshot import with_examples
+from gpt2eval.errors import StoreError
+from gpt2eval.estimates import baselines, estimates, metrics_of, statistics_of
 from gpt2eval.options import RunOptions
+from gpt2eval.provenance import checkpoint_section, run_section, signature
 from gpt2eval.results import (
     FORMAT,
     RECORDS,
@@ -41,24 +35,12 @@ from gpt2eval.results import (
     run_directory,
     write_result,
 )
-from gpt2eval.stats import estimate_all
-from gpt2eval.task import Metric, Protocol, Task, discover, select
-from gpt2eval.types import (
-    Estimate,
-    Generate,
-    Generated,
-    Record,
-    Request,
-    Response,
-    Result,
-    Sample,
-    Scored,
-)
+from gpt2eval.task import Metric, Protocol, discover, select
+from gpt2eval.types import Generate, Generated, Record, Request, Response, Result
+from gpt2eval.work import Work, check_hashable, load_work, with_scorer
 
 if TYPE_CHECKING:
     from gpt2eval.model import Model
-
-PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "sacrebleu", "rouge-score", "datasets")
 
 
 class Progress(Interface):
@@ -85,22 +67,6 @@ class Silent:
 
     def advance(self, tokens: int) -> None:
         """Say nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One task@protocol with its samples and what each of them asks."""
-
-    task: Task
-    protocol: Protocol
-    provenance: Mapping[str, Any]
-    samples: tuple[Sample, ...]
-    requests: tuple[tuple[Request, ...], ...]
-
-    @property
-    def name(self) -> str:
-        """`task@protocol`."""
-        return f"{self.task.name}@{self.protocol.name}"
 
 
 LEDGER = (
@@ -173,109 +139,12 @@ def run_with(options: RunOptions, progress: Progress) -> list[Result]:
     chosen = select(options.tasks, discover(options.tasks_dir))
     checkpoints = open_checkpoints(options.models, offline=options.offline)
     place = options.data or ("bundled" if set(options.models) <= set(BUNDLED) else "hub")
-    work = _load_work(chosen, place, options)
+    work = with_scorer(load_work(chosen, place, options), options)
     prepare_output(Path(options.output))
     results = []
     for checkpoint in checkpoints:
         results += _run_checkpoint(checkpoint, work, options, progress)
     return results
-
-
-# ---- samples ------------------------------------------------------------------------------------
-
-
-def _load_work(
-    chosen: Sequence[tuple[Task, Protocol]], place: str, options: RunOptions
-) -> list[Work]:
-    loaded: dict[Any, Loaded] = {}
-    work = []
-    for task, zero_shot in chosen:
-        protocol, examples = with_examples(task, zero_shot, place, options)
-        # By identity: another dataset may read the same files in another way.
-        key = id(protocol.dataset)
-        if key not in loaded:
-            loaded[key] = load(protocol.dataset, place, offline=options.offline)
-        samples = tuple(protocol.samples(loaded[key].rows))
-        _check_samples(f"{task.name}@{protocol.name}", samples)
-        kept, subset = _subset(samples, options)
-        if examples:
-            kept = tuple(
-                replace(sample, fields={**sample.fields, "examples": examples}) for sample in kept
-            )
-        provenance = {
-            **loaded[key].provenance,
-            "available": len(samples),
-            "selected": len(kept),
-            "subset": subset,
-        }
-        requests = tuple(tuple(protocol.requests(sample)) for sample in kept)
-        _check_requests(f"{task.name}@{protocol.name}", kept, requests)
-        work.append(Work(task, protocol, provenance, kept, requests))
-    return work
-
-
-def _check_samples(name: str, samples: Sequence[Sample]) -> None:
-    if not samples:
-        raise DataError(f"{name}: the data hold no samples; expected at least one")
-    seen: set[str] = set()
-    for sample in samples:
-        if sample.id in seen:
-            raise DataError(
-                f"{name}: two samples have the id {sample.id!r}; expected ids that differ. Remove"
-                " one of the two, or the ids: then rows are counted"
-            )
-        seen.add(sample.id)
-
-
-def _check_requests(
-    name: str, samples: Sequence[Sample], requests: Sequence[tuple[Request, ...]]
-) -> None:
-    for sample, asked in zip(samples, requests, strict=True):
-        if not asked:
-            raise TaskError(
-                f"{name}: sample {sample.id!r} asks nothing; expected a request or more"
-            )
-        try:
-            hash(asked)
-        except TypeError as error:
-            raise TaskError(
-                f"{name}: a request of sample {sample.id!r} cannot be hashed ({error}); `stop` and"
-                " `exclude` are tuples"
-            ) from error
-
-
-def _statistics(metric: Metric, sample: Sample, responses: Sequence[Response]) -> list[float]:
-    numbers = [float(number) for number in metric.stats(sample, responses)]
-    if not np.isfinite(numbers).all():
-        raise TaskError(
-            f"metric {metric.name!r}, sample {sample.id!r}: statistics {numbers}; expected finite"
-            " numbers, since they are summed"
-        )
-    return numbers
-
-
-def _all_statistics(
-    protocol: Protocol, sample: Sample, responses: Sequence[Response]
-) -> dict[str, list[float]]:
-    """Metric -> statistics of the sample, for the metrics that it counts in."""
-    return {
-        metric.name: _statistics(metric, sample, responses)
-        for metric in protocol.metrics
-        if metric.member is None or metric.member(sample)
-    }
-
-
-def _subset(samples: tuple[Sample, ...], options: RunOptions) -> tuple[tuple[Sample, ...], str]:
-    """The samples to score, in their order, and how they were chosen."""
-    count = options.limit or options.limit_first or len(samples)
-    if count >= len(samples):
-        return samples, "all"
-    if options.limit_first:
-        return samples[:count], f"first {count}"
-    # A permutation cut short: the first 100 of a seed lie inside its first 500.
-    order = np.random.default_rng(options.seed).permutation(len(samples))
-    kept = tuple(samples[i] for i in sorted(order[:count]))
-    return kept, f"random {count}, seed {options.seed}"
 
 
 # ---- one checkpoint -----------------------------------------------------------------------------
@@ -301,8 +170,10 @@ def _run_checkpoint(
 
         progress.begin(f"{checkpoint.name}: loading")
         model = load_model(checkpoint, options.device, options.dtype)
+        scorer = next((item.work.scorer for item in runs if item.work.scorer), None)
+        judge = load_model(scorer, options.device, options.dtype) if scorer else model
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        for item in _score(model, runs, options, progress):
+        for item in _score(model, judge, runs, options, progress):
             write_result(_result(model, item, options, started), item.directory)
     return [read_result(directory) for directory in directories]
 
@@ -325,42 +196,59 @@ def _identity(checkpoint: Checkpoint, work: Work, options: RunOptions) -> dict[s
         "requests": digest_items(work.requests),
         "references": digest_items(sample.references for sample in work.samples),
         "seed": options.seed,
+        **({"scorer": [work.scorer.sha256, work.scorer.tokenizer_sha256]} if work.scorer else {}),
     }
 
 
 def _score(
-    model: Model, runs: Sequence[Open], options: RunOptions, progress: Progress
+    model: Model, judge: Model, runs: Sequence[Open], options: RunOptions, progress: Progress
 ) -> Iterator[Open]:
     """Answer what the runs ask, each distinct request once; yields each run when it is complete.
 
-    Records are written as their samples complete, so that whatever stops the process costs only the
-    batch it was at.
+    What protocols ask about the responses (`followup`) is answered by `judge`, once the model is
+    done. Records are written as their samples complete, so that whatever stops the process costs
+    only the batch it was at; samples with a followup complete with that.
     """
     from gpt2eval.runner import answer
 
     for item in runs:
         _recover(item)
     askers = _askers(runs)
-    requests = list(askers)
+    later: dict[Request, list[tuple[int, int, int]]] = {}
+    wanted: dict[tuple[int, int], int] = {}  # responses of a sample, once it has asked a followup
     answers: dict[tuple[int, int], dict[int, Response]] = defaultdict(dict)
     yield from (item for item in runs if item.complete)
     with ExitStack() as stack:
         writers = [RecordWriter(item.directory) for item in runs]
         for writer in writers:
             stack.callback(writer.close)
-        progress.begin(f"{model.checkpoint.name}: {', '.join(item.work.name for item in runs)}")
-        for reply in answer(
-            model, requests, seed=options.seed, batch_size=options.batch_size, on_plan=progress.plan
-        ):
-            progress.advance(reply.tokens)
-            for number, index, position in askers[requests[reply.number]]:
-                item = runs[number]
-                item.tokens += reply.tokens
-                item.seconds += reply.seconds
-                answers[number, index][position] = reply.response
-                if len(answers[number, index]) == len(item.work.requests[index]):
-                    responses = answers.pop((number, index))
-                    record = _record(item.work, index, responses)
+        for answerer, asked in ((model, askers), (judge, later)):
+            requests = list(asked)
+            if not requests:
+                continue
+            names = ", ".join(item.work.name for item in runs)
+            progress.begin(f"{answerer.checkpoint.name}: {names}")
+            for reply in answer(
+                answerer,
+                requests,
+                seed=options.seed,
+                batch_size=options.batch_size,
+                on_plan=progress.plan,
+            ):
+                progress.advance(reply.tokens)
+                for number, index, position in asked[requests[reply.number]]:
+                    item, key = runs[number], (number, index)
+                    item.tokens += reply.tokens
+                    item.seconds += reply.seconds
+                    answers[key][position] = _final(item.work.protocol, reply.response)
+                    if len(answers[key]) < wanted.get(key, len(item.work.requests[index])):
+                        continue
+                    if asked is askers and (more := _followup(item.work, index, answers[key])):
+                        wanted[key] = len(answers[key]) + len(more)
+                        for place, request in enumerate(more, len(answers[key])):
+                            later.setdefault(request, []).append((number, index, place))
+                        continue
+                    record = _record(item.work, index, _in_order(answers.pop(key)))
                     writers[number].write(record)
                     item.keep(record)
                     if item.complete:
@@ -370,18 +258,21 @@ def _score(
 
 def _recover(item: Open) -> None:
     """Count what an interrupted process had scored; StoreError for what this run did not write."""
-    ids = {sample.id for sample in item.work.samples}
-    shape = {metric.name: 0 for metric in item.work.protocol.metrics}
+    samples = {sample.id: sample for sample in item.work.samples}
+    widths: dict[str, int] = {}
     for record in recover_records(item.directory):
         if record.id in item.statistics:
             continue
         try:
-            found = {name: _width(numbers) for name, numbers in record.statistics.items()}
-            shape = {name: width or found[name] for name, width in shape.items()}
-            if record.id not in ids or found != shape:
-                raise ValueError("no sample of this run, or other metrics")
+            if record.id not in samples:
+                raise ValueError("no sample of this run")
+            metrics = metrics_of(item.work.protocol.metrics, samples[record.id])
+            if record.statistics.keys() != {metric.name for metric in metrics}:
+                raise ValueError("other metrics")
+            for metric in metrics:
+                _check_statistics(metric, record.statistics[metric.name], widths)
             item.keep(record)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise StoreError(
                 f"{item.directory / RECORDS}: the record of sample {record.id!r} cannot be used"
                 f" ({error!r}); delete {item.directory} and run the same command again, which makes"
@@ -390,10 +281,16 @@ def _recover(item: Open) -> None:
     item.resumed = len(item.statistics)
 
 
-def _width(numbers: Sequence[float]) -> int:
-    if not all(isinstance(number, (int, float)) for number in numbers):
-        raise ValueError(f"statistics {numbers!r}; expected numbers")
-    return len(numbers)
+def _check_statistics(metric: Metric, numbers: Sequence[Any], widths: dict[str, int]) -> None:
+    """Numbers, as many as `widths` says of the metric; the first to come says it."""
+    if not all(isinstance(number, (int, float)) and isfinite(number) for number in numbers):
+        raise ValueError(f"statistics {numbers!r:.80}; expected finite numbers")
+    if metric.corpus:  # of any length, as far as the metric can read them
+        metric.value([np.asarray(numbers, dtype=np.float64)])
+    elif len(numbers) != widths.setdefault(metric.name, len(numbers) or 1):
+        raise ValueError(
+            f"{len(numbers)} statistics of {metric.name}; expected {widths[metric.name]}"
+        )
 
 
 def _askers(runs: Sequence[Open]) -> dict[Request, list[tuple[int, int, int]]]:
@@ -407,20 +304,35 @@ def _askers(runs: Sequence[Open]) -> dict[Request, list[tuple[int, int, int]]]:
     return askers
 
 
-def _record(work: Work, index: int, responses: Mapping[int, Response]) -> Record:
-    """What is kept of a sample, from the responses to its requests by position."""
+def _final(protocol: Protocol, response: Response) -> Response:
+    """A response with the part of a text that is scored."""
+    if isinstance(response, Generated):
+        return replace(response, prediction=protocol.extract(response.text))
+    return response
+
+
+def _in_order(responses: Mapping[int, Response]) -> list[Response]:
+    return [responses[position] for position in range(len(responses))]
+
+
+def _followup(work: Work, index: int, responses: Mapping[int, Response]) -> tuple[Request, ...]:
+    """What the scorer is asked about the responses of a sample."""
+    if work.protocol.followup is None:
+        return ()
+    sample = work.samples[index]
+    asked = tuple(work.protocol.followup(sample, _in_order(responses)))
+    check_hashable(work.name, sample, asked)
+    return asked
+
+
+def _record(work: Work, index: int, responses: Sequence[Response]) -> Record:
+    """What is kept of a sample."""
     sample, protocol = work.samples[index], work.protocol
-    final = []
-    for position in range(len(responses)):
-        response = responses[position]
-        if isinstance(response, Generated):
-            response = replace(response, prediction=protocol.extract(response.text))
-        final.append(response)
     return Record(
         id=sample.id,
         group=sample.group,
-        statistics=_all_statistics(protocol, sample, final),
-        responses=[encode_response(response) for response in final],
+        statistics=statistics_of(protocol.metrics, sample, responses),
+        responses=[encode_response(response) for response in responses],
         references=list(sample.references),
     )
 
@@ -429,35 +341,31 @@ def _record(work: Work, index: int, responses: Mapping[int, Response]) -> Record
 
 
 def _result(model: Model, item: Open, options: RunOptions, started: str) -> Result:
-    work, task = item.work, _task_section(item.work)
+    work, task, judge = item.work, _task_section(item.work), _judge(model, item.work)
     known = [item.statistics[sample.id] for sample in work.samples]
     return Result(
         checkpoint=checkpoint_section(model),
         task=task,
         data=work.provenance,
-        run=run_section(
-            model, options, started, seconds=item.seconds, tokens=item.tokens, resumed=item.resumed
-        ),
-        metrics=_estimates(work, known, options.seed),
+        run={
+            **run_section(
+                model,
+                options,
+                started,
+                seconds=item.seconds,
+                tokens=item.tokens,
+                resumed=item.resumed,
+            ),
+            **({"scorer": {"name": judge.name, "sha256": judge.sha256}} if judge else {}),
+        },
+        metrics=estimates(work, known, options.seed),
         ledger=item.ledger,
-        signature=signature(model.checkpoint, task, work.provenance, options, model.n_ctx),
-        baselines=_baselines(work, options.seed),
+        signature=signature(
+            model.checkpoint, task, work.provenance, options, model.n_ctx, scorer=judge
+        ),
+        baselines=baselines(work, options.seed),
         path=item.directory,
     )
-
-
-def checkpoint_section(model: Model) -> dict[str, Any]:
-    """The `checkpoint` section of a result."""
-    checkpoint = model.checkpoint
-    return {
-        "name": checkpoint.name,
-        "path": checkpoint.source,
-        "revision": checkpoint.revision,
-        "sha256": checkpoint.sha256,
-        "tokenizer_sha256": checkpoint.tokenizer_sha256,
-        "parameters": model.parameters,
-        "kind": checkpoint.kind,
-    }
 
 
 def _task_section(work: Work) -> dict[str, Any]:
@@ -475,164 +383,6 @@ def _task_section(work: Work) -> dict[str, Any]:
     }
 
 
-def run_section(
-    model: Model,
-    options: RunOptions,
-    started: str,
-    *,
-    seconds: float,
-    tokens: int,
-    resumed: int = 0,
-) -> dict[str, Any]:
-    """The `run` section of a result, for work that took the model so many seconds and tokens."""
-    return {
-        "device": str(model.device),
-        "dtype": options.dtype,
-        "n_ctx": model.n_ctx,
-        "batch_policy": f"at most {options.batch_size} sequences" if options.batch_size else "auto",
-        "seed": options.seed,
-        "versions": _versions(),
-        "git_commit": _git_commit(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "started": started,
-        "seconds": round(seconds, 3),
-        "resumed_samples": resumed,
-        "tokens": tokens,
-        "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
-        "peak_memory_bytes": peak_memory(model),
-    }
-
-
-def _estimates(
-    work: Work, statistics: Sequence[Mapping[str, Sequence[float]]], seed: int
-) -> dict[str, Estimate]:
-    """statistics: of each sample, metric -> statistics. A metric without a sample has no value."""
-    names, questions = [], []
-    for metric in work.protocol.metrics:
-        counted = [
-            (of_sample[metric.name], sample.group)
-            for sample, of_sample in zip(work.samples, statistics, strict=True)
-            if metric.name in of_sample
-        ]
-        if counted:
-            rows, groups = zip(*counted, strict=True)
-            names.append(metric.name)
-            questions.append((metric, np.asarray(rows, dtype=np.float64), groups))
-    found = estimate_all(questions, lambda: np.random.default_rng(seed))
-    return dict(zip(names, found, strict=True))
-
-
-def _baselines(work: Work, seed: int) -> dict[str, dict[str, Estimate]]:
-    """The protocol's model-free systems, scored on the same samples by the same metrics."""
-    found = {}
-    for name, system in work.protocol.baselines.items():
-        random = np.random.default_rng(seed)
-        statistics = [
-            _baseline_statistics(work.protocol, sample, asked, system(sample, random))
-            for sample, asked in zip(work.samples, work.requests, strict=True)
-        ]
-        found[name] = _estimates(work, statistics, seed)
-    return found
-
-
-def _baseline_statistics(
-    protocol: Protocol, sample: Sample, asked: Sequence[Request], answer: str | Sequence[int]
-) -> dict[str, Sequence[float]]:
-    """Metric -> statistics of a text, or their mean over choices that are picked alike often."""
-    if isinstance(answer, str):
-        return {**_all_statistics(protocol, sample, [_written(answer)])}
-    picks = [_all_statistics(protocol, sample, _picked(asked, choice)) for choice in answer]
-    return {name: np.mean([pick[name] for pick in picks], axis=0).tolist() for name in picks[0]}
-
-
-def _written(text: str) -> Generated:
-    nothing = np.zeros(0)
-    return Generated(
-        text, nothing.astype(np.int32), nothing.astype(np.float32), "eos", prediction=text
-    )
-
-
-def _picked(asked: Sequence[Request], choice: int) -> list[Scored]:
-    """Responses by which one choice is certain and the others are as good as impossible."""
-    return [
-        Scored(
-            tokens=np.zeros(1, np.int32),
-            logprobs=np.array([0.0 if position == choice else -1e4], np.float32),
-            greedy=np.array([position == choice]),
-            context=np.zeros(1, np.int32),
-            weights=np.ones(1),
-            greedy_excluding=np.array([position == choice]),
-        )
-        for position in range(len(asked))
-    ]
-
-
-def signature(
-    checkpoint: Checkpoint,
-    task: Mapping[str, Any],
-    data: Mapping[str, Any],
-    options: RunOptions,
-    n_ctx: int,
-) -> str:
-    """One line with all that can change the number, in the manner of sacrebleu.
-
-    task, data: sections of the result.
-    """
-    parts = {
-        "task": f"{task['name']}@{task['protocol']}",
-        "v": task["version"],
-        **{key: _short(value) for key, value in task["options"].items()},
-        "data": data["sha256"][:12],
-        "n": f"{data['selected']}/{data['available']}",
-        "subset": data["subset"],
-        "ckpt": checkpoint.sha256[:12],
-        "tok": checkpoint.tokenizer_sha256[:12],
-        "ctx": n_ctx,
-        "dtype": options.dtype,
-        "seed": options.seed,
-        "gpt2eval": __version__,
-    }
-    return "|".join(f"{key}:{value}" for key, value in parts.items())
-
-
-def _short(value: object) -> str:
-    """A digest by its beginning, anything else whole; the separators of the signature escaped."""
-    text = str(value).replace("|", "/")
-    return text[:12] if re.fullmatch("[0-9a-f]{64}", text) else text
-
-
-def _versions() -> dict[str, str]:
-    versions = {"gpt2eval": __version__, "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
-
-
-def _git_commit() -> str:
-    """Commit of the gpt2eval that runs, if it runs from a clone; empty otherwise."""
-    package = Path(__file__).parent
-    try:
-        out = subprocess.run(
-            ["git", "-C", str(package), "log", "-1", "--format=%H", "--", str(package)],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return out.stdout.strip() if out.returncode == 0 else ""
-
-
-def peak_memory(model: Model) -> int:
-    """Most memory this process has held so far, in bytes: of the GPU, or resident on the CPU."""
-    if model.device.type == "cuda":
-        import torch
-
-        return int(torch.cuda.max_memory_allocated(model.device))
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)
+def _judge(model: Model, work: Work) -> Checkpoint | None:
+    """Who is asked the followup of a protocol; None where there is none."""
+    return (work.scorer or model.checkpoint) if work.protocol.followup else None

@@ -13,6 +13,13 @@ from gpt2eval.options import RunOptions
 from gpt2eval.task import Protocol, Task
 
 
+def count_examples(protocol: Protocol, options: RunOptions) -> int:
+    """How many examples stand before each question."""
+    if options.num_fewshot is not None:
+        return options.num_fewshot
+    return protocol.fewshot.count if protocol.fewshot else 0
+
+
 def with_examples(
     task: Task, protocol: Protocol, place: str, options: RunOptions
 ) -> tuple[Protocol, str]:
@@ -22,9 +29,7 @@ def with_examples(
     low; another --seed draws others. Raises UsageError where a protocol has none to draw, or too
     few.
     """
-    source = protocol.fewshot
-    asked = options.num_fewshot
-    count = asked if asked is not None else source.count if source else 0
+    source, count = protocol.fewshot, count_examples(protocol, options)
     if not count:
         return protocol, ""
     if source is None:

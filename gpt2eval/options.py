@@ -68,6 +68,11 @@ class RunOptions:
         default=0,
         metavar="N",
     )
+    scorer: str | None = _option(
+        "Checkpoint that scores what the models write, where a task asks for it: open_generation."
+        "  [default: each model itself]",
+        metavar="CHECKPOINT",
+    )
     tasks_dir: str | None = _option(
         "Directory with your own task files.  [default: ./tasks]", metavar="DIR"
     )

@@ -8,6 +8,7 @@ document) are drawn together. Random numbers come from the generator that is pas
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import ceil, floor, sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING
@@ -22,13 +23,16 @@ if TYPE_CHECKING:
 
     from gpt2eval.task import Metric
 
+    Rows = NDArray[np.float64] | Sequence[Sequence[float]]
+
 RESAMPLES = 10_000
+CORPUS_RESAMPLES = 1_000  # of a metric that is computed anew from all samples each time
 LEVEL = 0.95
 
 
 def estimate(
     metric: Metric,
-    statistics: NDArray[np.float64],
+    statistics: Rows,
     groups: Sequence[str],
     rng: np.random.Generator,
 ) -> Estimate:
@@ -41,7 +45,8 @@ def estimate(
 
     Args:
         metric: what is estimated.
-        statistics: [samples, k], a row for each scored sample.
+        statistics: [samples, k], a row for each scored sample; rows of any length for a metric over
+            the `corpus`.
         groups: [samples], `Sample.group`; an empty one stands alone.
         rng: source of the resamples.
 
@@ -53,7 +58,7 @@ def estimate(
 
 
 def estimate_all(
-    questions: Sequence[tuple[Metric, NDArray[np.float64], Sequence[str]]],
+    questions: Sequence[tuple[Metric, Rows, Sequence[str]]],
     fresh: Callable[[], np.random.Generator],
 ) -> list[Estimate]:
     """`estimate` for several metrics: the same numbers to the last bit, for a fraction of the work.
@@ -65,52 +70,110 @@ def estimate_all(
         questions: (metric, statistics, groups) of each.
         fresh: gives the generator each of them begins with, in the same state every time.
     """
-    units = []
-    for metric, statistics, groups in questions:
+    sums: dict[int, _Sums] = {}
+    by_size: dict[int, list[int]] = {}
+    for number, (metric, statistics, groups) in enumerate(questions):
         if len(statistics) == 0:
             raise DataError(f"metric {metric.name!r}: no sample was scored, so there is no value")
-        units.append(sum_groups(statistics, groups))
-    by_size: dict[int, list[int]] = {}
-    for number, ((metric, statistics, _), each) in enumerate(zip(questions, units, strict=True)):
-        if not _uses_wilson(metric, statistics, each) and not _why_no_interval(statistics, each):
-            by_size.setdefault(len(each), []).append(number)
-    sums: dict[int, NDArray[np.float64]] = {}
+        if not metric.corpus:
+            table = np.asarray(statistics, dtype=np.float64)
+            sums[number] = _Sums(metric, table, sum_groups(table, groups))
+            if sums[number].resampled:
+                by_size.setdefault(len(sums[number].measured), []).append(number)
+    drawn: dict[int, NDArray[np.float64]] = {}
     for numbers in by_size.values():
-        drawn = resample([units[number] for number in numbers], fresh())
-        sums |= zip(numbers, drawn, strict=True)
+        found = resample([sums[number].measured for number in numbers], fresh())
+        drawn |= zip(numbers, found, strict=True)
     seed = _seed(fresh())
     return [
-        _estimate(metric, statistics, each, sums.get(number), seed)
-        for number, ((metric, statistics, _), each) in enumerate(zip(questions, units, strict=True))
+        _estimate_sums(sums[number], drawn.get(number), seed)
+        if number in sums
+        else _estimate_corpus(metric, statistics, groups, fresh())
+        for number, (metric, statistics, groups) in enumerate(questions)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """A metric of sums, and what it is estimated from: samples [n, k] and units [units, k]."""
+
+    metric: Metric
+    table: NDArray[np.float64]
+    units: NDArray[np.float64]
+
+    @property
+    def kind(self) -> str:
+        """What is drawn."""
+        return "sample" if len(self.units) == len(self.table) else "group"
+
+    @property
+    def wilson(self) -> bool:
+        """Whether it is a proportion of samples that stand alone."""
+        return self.metric.interval == "wilson" and self.kind == "sample"
+
+    @property
+    def measured(self) -> NDArray[np.float64]:
+        """The units that hold something.
+
+        A text too short to be measured adds nothing, and a resample of nothing but such would be
+        0/0.
+        """
+        return self.units[self.units.any(axis=1)]
+
+    @property
+    def obstacle(self) -> str:
+        """What keeps the units from being resampled; empty where nothing does."""
+        count = len(self.measured)
+        if count < 2:
+            return f"{'one' if count else 'no'} {self.kind} cannot be resampled"
+        finite = np.isfinite(self.measured).all()
+        return "" if finite else "a sample's statistics are not finite"
+
+    @property
+    def resampled(self) -> bool:
+        """Whether its interval is a bootstrap."""
+        return not self.wilson and not self.obstacle
+
+
+def _estimate_sums(sums: _Sums, drawn: NDArray[np.float64] | None, seed: str) -> Estimate:
+    metric, total = sums.metric, sums.table.sum(axis=0)
+    low: float | None = None
+    high: float | None = None
+    with np.errstate(all="ignore"):
+        value = float(metric.value(total))
+        if drawn is not None:
+            low, high = _percentiles(metric.value(drawn), LEVEL)
+            method = (
+                f"{LEVEL:.0%} percentile bootstrap over {len(sums.measured)} {sums.kind}s,"
+                f" {RESAMPLES} resamples, seed {seed}"
+            )
+        elif sums.wilson:
+            low, high = wilson(float(total[0]), len(sums.table))
+            method = f"{LEVEL:.0%} Wilson score interval over {len(sums.table)} samples"
+        else:
+            method = f"no interval: {sums.obstacle}"
+    denominator = len(sums.table) if metric.count is None else total[metric.count]
+    return _estimate(metric, value, (low, high, method), len(sums.table), denominator)
+
+
+def _estimate_corpus(
+    metric: Metric, statistics: Rows, groups: Sequence[str], rng: np.random.Generator
+) -> Estimate:
+    rows = [np.asarray(row, dtype=np.float64) for row in statistics]
+    with np.errstate(all="ignore"):
+        value = float(metric.value(rows))
+        interval = _corpus_interval(metric, rows, groups, rng)
+    return _estimate(metric, value, interval, len(rows), len(rows))
 
 
 def _estimate(
     metric: Metric,
-    statistics: NDArray[np.float64],
-    units: NDArray[np.float64],
-    resampled: NDArray[np.float64] | None,
-    seed: str,
+    value: float,
+    interval: tuple[float | None, float | None, str],
+    n: int,
+    denominator: float,
 ) -> Estimate:
-    n = len(statistics)
-    sums = statistics.sum(axis=0)
-    denominator = n if metric.count is None else sums[metric.count]
-    low: float | None
-    high: float | None
-    with np.errstate(all="ignore"):
-        value = float(metric.value(sums))
-        if resampled is not None:
-            low, high = _percentiles(metric.value(resampled), LEVEL)
-            method = (
-                f"{LEVEL:.0%} percentile bootstrap over {len(units)} {_kind(statistics, units)}s,"
-                f" {RESAMPLES} resamples, seed {seed}"
-            )
-        elif _uses_wilson(metric, statistics, units):
-            low, high = wilson(float(statistics[:, 0].sum()), n)
-            method = f"{LEVEL:.0%} Wilson score interval over {n} samples"
-        else:
-            low = high = None
-            method = f"no interval: {_why_no_interval(statistics, units)}"
+    low, high, method = interval
     return Estimate(
         value=value,
         low=low,
@@ -126,21 +189,34 @@ def _estimate(
     )
 
 
-def _uses_wilson(
-    metric: Metric, statistics: NDArray[np.float64], units: NDArray[np.float64]
-) -> bool:
-    return metric.interval == "wilson" and len(units) == len(statistics)
-
-
-def _why_no_interval(statistics: NDArray[np.float64], units: NDArray[np.float64]) -> str:
-    """What keeps the units from being resampled; empty where nothing does."""
+def _corpus_interval(
+    metric: Metric,
+    rows: Sequence[NDArray[np.float64]],
+    groups: Sequence[str],
+    rng: np.random.Generator,
+) -> tuple[float | None, float | None, str]:
+    """Low, high, and how they were found; for a metric of the rows, not of their sum."""
+    if metric.interval == "none":
+        return None, None, "no interval: texts drawn twice would repeat each other"
+    unit_of: dict[str | int, list[int]] = {}
+    for i, group in enumerate(groups):
+        unit_of.setdefault(group or i, []).append(i)
+    units = list(unit_of.values())
+    kind = "sample" if len(units) == len(rows) else "group"
     if len(units) == 1:
-        return f"one {_kind(statistics, units)} cannot be resampled"
-    return "" if np.isfinite(units).all() else "a sample's statistics are not finite"
-
-
-def _kind(statistics: NDArray[np.float64], units: NDArray[np.float64]) -> str:
-    return "sample" if len(units) == len(statistics) else "group"
+        return None, None, f"no interval: one {kind} cannot be resampled"
+    values = []
+    for _ in range(CORPUS_RESAMPLES):
+        drawn = rng.integers(0, len(units), size=len(units))
+        values.append(float(metric.value([rows[i] for unit in drawn for i in units[unit]])))
+    values.sort()
+    tail = (1 - LEVEL) / 2 * (CORPUS_RESAMPLES - 1)
+    return (
+        values[floor(tail)],
+        values[ceil(CORPUS_RESAMPLES - 1 - tail)],
+        f"{LEVEL:.0%} percentile bootstrap over {len(units)} {kind}s, {CORPUS_RESAMPLES} resamples,"
+        f" seed {_seed(rng)}",
+    )
 
 
 def bootstrap(

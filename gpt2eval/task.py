@@ -41,15 +41,19 @@ class Metric:
     unit      of the value: "perplexity", "bits", "fraction", "points"
     per       what the denominator counts: "words", "tokens", "bytes", "passages"
     count     index of the statistic that is the denominator; None: the number of samples
-    interval  "bootstrap", or "wilson" for a share of samples that are right (statistics: right, 1)
+    interval  "bootstrap", "wilson" for a share of samples that are right (statistics: right, 1), or
+              "none" where a resample is not like a sample: a text drawn twice repeats itself
     signature everything in the metric that can change the number (sacrebleu's, say)
     part      name of the part of the samples that the metric is over; empty: all of them
     member    whether a sample belongs to that part; None: every sample does
+    corpus    for what no sum can say, an order or a set: `value` takes the list of the samples'
+              statistics, [samples] of [any length], and gives one number; `count` is not read
+    confident the metric reads log-probabilities of what was written, which baselines do not have
     """
 
     name: str
     stats: Callable[[Sample, Sequence[Response]], Sequence[float]]
-    value: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    value: Callable[[Any], NDArray[np.float64]]
     unit: str
     per: str
     higher_is_better: bool
@@ -58,6 +62,8 @@ class Metric:
     signature: str = ""
     part: str = ""
     member: Callable[[Sample], bool] | None = None
+    corpus: bool = False
+    confident: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,9 @@ class Protocol:
     dataset    where the rows come from
     samples    rows -> Samples
     requests   Sample -> Requests; identical requests are computed once, whoever asks
+    followup   the sample and the responses to `requests` -> what the scorer is asked about them;
+               its responses come after the others. The scorer is the model itself, or the
+               checkpoint that the run names
     metrics    what is computed from the responses
     extract    generated text -> the part that is scored
     baselines  model-free systems: name -> (sample, random generator) -> a text, or the indices of
@@ -108,6 +117,7 @@ class Protocol:
     fewshot: Fewshot | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     references: tuple[Mapping[str, Any], ...] = ()
+    followup: Callable[[Sample, Sequence[Response]], Sequence[Request]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,24 +197,11 @@ def _stretch(sample: Sample, windows: Any, stride: int) -> Rolling:
 
 # ---- paper --------------------------------------------------------------------------------------
 
-# Each rule swaps the two spellings of a boundary wherever either occurs: "word ," <-> "word,".
-# Applied twice a rule gives its input back, so the whole is undone by the rules in reverse, on any
-# text. Where a WikiText line already has the rare spelling, it gets the other one.
-_SPACE_TOGGLES = (
-    re.compile(r"(?<=[(\[])( ?)(?=[\w\"'$£€<])"),  # after an opening bracket
-    re.compile(r"(?<=[\w.!?%\"'>°])( ?)(?=[)\]])"),  # before a closing bracket
-    re.compile(r"(?<=[\w)\]\"'%>°])( ?)(?=[,;:.!?](?:[ \"')\]]|$))"),  # before punctuation
-    re.compile(
-        r"(?<=[\w>])( ?)(?='(?:s|t|d|m|re|ve|ll)\b)"
-    ),  # before the second half of a contraction
-    re.compile(r"(?<=\d)( ?)(?=%)"),
-)
 _JOINTS = (
     re.compile(r"(?<=\w)(?: @-@ |-)(?=\w)"),
     re.compile(r"(?<=\d)(?: @,@ |,)(?=\d)"),
     re.compile(r"(?<=\d)(?: @\.@ |\.)(?=\d)"),
 )
-_QUOTES = re.compile(r'"( ?)([^\s"]|[^\s"][^"]*[^\s"])\1"')
 
 
 def _swap_joint(match: re.Match[str]) -> str:
@@ -222,47 +209,19 @@ def _swap_joint(match: re.Match[str]) -> str:
     return mark if len(match[0]) > 1 else f" @{mark}@ "
 
 
-def _swap_space(match: re.Match[str]) -> str:
-    return "" if match[1] else " "
-
-
-def _swap_quotes(match: re.Match[str]) -> str:
-    space = "" if match[1] else " "
-    return f'"{space}{match[2]}{space}"'
-
-
-def _swap_margins(line: str) -> str:
-    """` text ` <-> `text`; a line of one space <-> the empty line."""
-    if line in ("", " "):
-        return " " if line == "" else ""
-    inside = line.strip(" ")
-    if inside and line in (inside, f" {inside} "):
-        return inside if line != inside else f" {inside} "
-    return line
-
-
-_RULES: tuple[Callable[[str], str], ...] = (
-    _swap_margins,
+# WikiText as ordinary English, and the inverse, which gives back exactly what went in.
+detokenize, tokenize = recipes.invertible(
+    recipes.swap_margins,
     *(partial(rule.sub, _swap_joint) for rule in _JOINTS),
-    partial(_QUOTES.sub, _swap_quotes),
-    *(partial(rule.sub, _swap_space) for rule in _SPACE_TOGGLES),
+    recipes.swap_quotes,
+    recipes.swap_space(r"(?<=[(\[])( ?)(?=[\w\"'$£€<])"),  # after an opening bracket
+    recipes.swap_space(r"(?<=[\w.!?%\"'>°])( ?)(?=[)\]])"),  # before a closing bracket
+    # before punctuation
+    recipes.swap_space(r"(?<=[\w)\]\"'%>°])( ?)(?=[,;:.!?](?:[ \"')\]]|$))"),
+    # before the second half of a contraction
+    recipes.swap_space(r"(?<=[\w>])( ?)(?='(?:s|t|d|m|re|ve|ll)\b)"),
+    recipes.swap_space(r"(?<=\d)( ?)(?=%)"),
 )
-
-
-def detokenize(text: str) -> str:
-    """WikiText as ordinary English; `tokenize` gives back exactly what went in, for any text."""
-    return "\n".join(_apply(line, _RULES) for line in text.split("\n"))
-
-
-def tokenize(text: str) -> str:
-    """The inverse of `detokenize`."""
-    return "\n".join(_apply(line, _RULES[::-1]) for line in text.split("\n"))
-
-
-def _apply(line: str, rules: Iterable[Callable[[str], str]]) -> str:
-    for rule in rules:
-        line = rule(line)
-    return line
 
 
 def paper_samples(prepare: Callable[[str], str]) -> Callable[[Iterable[Row]], Iterator[Sample]]:

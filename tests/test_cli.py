@@ -168,7 +168,7 @@ BAD_INPUT = {
     "unknown task": (["--tasks", "wikitex"], r"did you mean 'wikitext2'\?"),
     "unknown protocol": (["--tasks", "lambada@openia"], r"did you mean 'openai'\?"),
     "no data directory": (["--data", "nowhere"], r"data directory 'nowhere' does not exist"),
-    "missing data file": (["--data", "."], r"\. lacks .*cnn_dm/test\.csv"),
+    "missing data file": (["--data", "."], r"5 of 5 tasks have no data in \.:.*cnn_dm/test\.csv"),
     "limit 0": (["--limit", "0"], r"--limit 0: expected a whole number of at least 1"),
     "negative limit": (["--limit", "-5"], r"--limit -5"),
     "limit twice": (["--limit", "5", "--limit-first", "5"], r"exclude each other"),

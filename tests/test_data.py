@@ -163,7 +163,7 @@ def test_sgml_written_in_other_ways(tmp_path: Path, lines: tuple[str, ...]) -> N
 
 JSONL_ERRORS = [
     ('{"a": "x"}\n{"a": \n', r"rows\.jsonl, line 2: not valid JSON"),
-    ('{"a": "x"}\n\n["a"]\n', r"rows\.jsonl, line 3: a JSON list; expected an object"),
+    ('{"a": "x"}\n\n["a"]\n', r"rows\.jsonl, line 3: holds a JSON list; expected an object"),
     ('{"a": "x"}\n{"b": "x"}\n', r"line 2: column 'a' is missing; expected a, found b"),
     ('{"a": 3}\n', r"line 1: column 'a' holds 3; expected a string"),
     ('{"a": null}\n', r"line 1: column 'a' is missing"),
@@ -529,3 +529,53 @@ def test_hub_rows_of_several_configurations(monkeypatch: pytest.MonkeyPatch) -> 
     bad = Hub("o/n", "a", "train", lambda row: {"N": data.gold(row["n"][1], 2)})
     with pytest.raises(DataError, match=r"data set o/n \(a\), split train, row 2: gold label '2'"):
         data.load(dataset(hub=bad), "hub", offline=True)
+
+
+def test_branch_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The branch is what is asked for, and the commit it stands at is what is recorded."""
+    import datasets
+    import huggingface_hub
+
+    asked: dict[str, Any] = {}
+
+    class Info:
+        sha = "c0ffee"
+
+    class Api:
+        def dataset_info(self, name: str, *, revision: str | None, timeout: int) -> Info:
+            asked["info"] = (name, revision)
+            return Info()
+
+    def load_dataset(name: str, config: str | None, *, revision: str, **_: Any) -> list[Any]:
+        asked["rows"] = (name, config, revision)
+        return [{"sentence": "a b"}]
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    hub = Hub("some/set", "plain", branch="refs/convert/parquet")
+    loaded = data.load(dataset(hub=hub), "hub")
+    assert asked["info"] == ("some/set", "refs/convert/parquet")
+    assert asked["rows"] == ("some/set", "plain", "c0ffee")
+    assert loaded.provenance["revision"] == "c0ffee"
+    data.load(dataset(hub=hub), "hub", offline=True)
+    assert asked["rows"] == ("some/set", "plain", "refs/convert/parquet")
+
+
+@pytest.mark.parametrize("value", [[], "text", None, [1], ["a", None]])
+def test_lists_of_strings(tmp_path: Path, value: Any) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"a": "x", "b": value}))
+    with pytest.raises(DataError, match=r"line 1: column 'b' is .*; expected a list of one string"):
+        list(data.read_jsonl([path], "a", lists=["b"]))
+
+
+def test_json_of_another_kind(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text("{}")
+    assert data.read_json(path, kind=dict) == {}
+    with pytest.raises(DataError, match=r"rows\.json: holds a JSON dict; expected a list"):
+        data.read_json(path, kind=list)
+    path.write_text("[" * 100_000)
+    with pytest.raises(DataError, match="not valid JSON"):
+        data.read_json(path, kind=list)

@@ -118,7 +118,9 @@ def assert_same(results: list[Any], others: list[Any]) -> None:
         for name, item in one.metrics.items():
             wanted = other.metrics[name]
             for key in ("value", "low", "high"):
-                assert getattr(item, key) == pytest.approx(getattr(wanted, key), rel=1e-4), name
+                expected = getattr(wanted, key)  # None where there is no interval
+                close = expected if expected is None else pytest.approx(expected, rel=1e-4)
+                assert getattr(item, key) == close, name
             assert replace(item, value=0, low=0, high=0) == replace(wanted, value=0, low=0, high=0)
 
 
@@ -164,6 +166,86 @@ def test_resume(
     for result in resumed:
         ids = [record.id for record in read_records(result.path)]
         assert len(set(ids)) == len(ids) == result.data["selected"]
+
+
+@pytest.mark.parametrize("tasks", ["blimp,coqa@*", "open_generation"])
+def test_resume_with_parts_and_followups(
+    tasks: str, score: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records hold what their sample belongs to, and words in any number; both are taken up."""
+    options: dict[str, Any] = {"data": "bundled", "limit": 12}
+    whole = score(tasks, output="whole", **options)
+    with monkeypatch.context() as patch:
+        original = runner.answer
+        replies = iter(range(16))
+
+        def dying(loaded: Any, requests: Any, **options: Any) -> Iterator[Any]:
+            for reply in original(loaded, requests, **options):
+                if next(replies, None) is None:
+                    raise Killed
+                yield reply
+
+        patch.setattr(runner, "answer", dying)
+        with pytest.raises(Killed):
+            score(tasks, **options)
+    resumed = score(tasks, **options)
+    assert_same(resumed, whole)
+    assert sum(result.run["resumed_samples"] for result in resumed) > 0
+
+
+@pytest.mark.parametrize(
+    ("tasks", "old", "new"),
+    [
+        ("blimp", '"accuracy/', '"precision/'),
+        ("coqa", '"f1/', '"precision/'),
+        ("open_generation", '"zipf": [', '"zipf": ["x", '),
+        ("open_generation", '"zipf": [', '"zip": ['),
+        ("open_generation", '"scorer_perplexity": [', '"scorer_perplexity": [1.0, '),
+        ("triviaqa", '"exact_match_top10": [', '"exact_match_top10": [1.0, '),
+    ],
+)
+def test_edited_records_of_parts_and_of_the_corpus_are_refused(
+    tasks: str, old: str, new: str, score: Callable[..., list[Any]]
+) -> None:
+    (result,) = score(tasks, data="bundled", limit=3)
+    path = result.path / "records.jsonl"
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    assert old in lines[1]
+    path.write_text("".join([lines[0], lines[1].replace(old, new, 1), *lines[2:]]), "utf-8")
+    (result.path / "result.json").unlink()
+    with pytest.raises(StoreError, match=rf"records\.jsonl.*delete {result.path} and run"):
+        score(tasks, data="bundled", limit=3)
+
+
+def test_tasks_without_data_are_told_all_at_once(
+    score: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError) as caught:
+        score("gpt2-paper", data="hub", offline=True)
+    first, *lines = str(caught.value).split("\n")
+    lacking = [line.split(":")[0].strip() for line in lines if line.startswith("  ")][:-1]
+    assert {"enwik8", "lm1b"} <= {*lacking}
+    assert f"--tasks gpt2-paper: {len(lacking)} of " in first
+    assert "on the hub" in first
+    assert "  enwik8: enwik8/enwik8 or enwik8/enwik8.zip" in str(caught.value)
+    # The line that leaves them out names the others, and runs.
+    others = lines[-1].removeprefix("  --tasks ")
+    every = [task.name for task, _ in select("gpt2-paper", discover())]
+    assert sorted([*others.split(","), *lacking]) == sorted(every)
+
+    with pytest.raises(DataError) as caught:
+        score("lambada,sst2,piqa,xsum", num_fewshot=None)
+    message = str(caught.value)
+    assert "2 of 4 tasks have no data in " in message
+    assert "\n  sst2: sst2/dev.tsv" in message
+    assert "\n  piqa: piqa/valid.jsonl + piqa/valid-labels.lst" in message
+    assert message.endswith("\n  --tasks lambada,xsum")
+    assert [result.name for result in score("lambada,xsum")]
+    with pytest.raises(DataError) as caught:
+        score("sst2,piqa")
+    assert "--tasks" not in str(caught.value).split("\n")[-1]
+    with pytest.raises(DataError, match="data directory 'nowhere' does not exist"):
+        score("sst2,piqa", data="nowhere")
 
 
 def test_resume_after_a_torn_record(

@@ -11,7 +11,7 @@ import gpt2eval
 
 NAMES = list(gpt2eval._HOME_OF)
 ROOMS = list(gpt2eval._ROOMS)
-ALIASES = {"Request"}  # unions of classes: no name, no signature
+ALIASES = {"Request", "Response"}  # unions of classes: no name, no signature
 CALLABLE = [name for name in NAMES if name not in ALIASES]
 
 

@@ -152,6 +152,20 @@ def test_one_unit_has_no_interval(groups: list[str], kind: str) -> None:
     assert result.method == f"no interval: one {kind} cannot be resampled"
 
 
+def test_samples_without_anything_to_measure_are_not_resampled() -> None:
+    """Texts too short to be measured, say: a resample of nothing else would be 0/0."""
+    empty = np.zeros((40, 2))
+    result = run(PERPLEXITY, np.vstack([rows(3), empty]))
+    alone = run(PERPLEXITY, rows(3))
+    assert (result.low, result.high, result.method) == (alone.low, alone.high, alone.method)
+    assert result.low is not None
+    assert result.n == 43
+    nothing = run(PERPLEXITY, empty)
+    assert np.isnan(nothing.value)
+    assert nothing.low is nothing.high is None
+    assert nothing.method == "no interval: no sample cannot be resampled"
+
+
 def test_a_ruined_model_has_an_infinite_value_and_bounds() -> None:
     result = run(PERPLEXITY, np.array([[1e6, 1.0], [2e6, 1.0], [3e6, 1.0]]))
     assert (result.value, result.low, result.high) == (inf, inf, inf)

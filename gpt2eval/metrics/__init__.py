@@ -4,14 +4,18 @@ Every name here makes a `gpt2eval.task.Metric` (or a tuple of them) or prepares 
 reads. numpy is all that is loaded until a metric from another library is asked for.
 """
 
+from gpt2eval.metrics.answer import answer_f1, confident_match, exact_match, normalize_answer
 from gpt2eval.metrics.bleu import bleu, chrf
 from gpt2eval.metrics.choice import calibration_error, choice_accuracy, f1_macro
+from gpt2eval.metrics.diversity import degenerate, distinct, repetition, self_bleu, zipf
 from gpt2eval.metrics.likelihood import (
     accuracy,
     bits,
     perplexity,
     sample_perplexity,
+    scorer_perplexity,
     token_perplexity,
+    written_perplexity,
 )
 from gpt2eval.metrics.part import macro, part
 from gpt2eval.metrics.rouge import rouge, rouge_average
@@ -19,21 +23,32 @@ from gpt2eval.metrics.text import first_sentence, first_sentences, split_sentenc
 
 __all__ = [
     "accuracy",
+    "answer_f1",
     "bits",
     "bleu",
     "calibration_error",
-    "chrf",
     "choice_accuracy",
+    "chrf",
+    "confident_match",
+    "degenerate",
+    "distinct",
+    "exact_match",
     "f1_macro",
     "first_sentence",
     "first_sentences",
     "macro",
+    "normalize_answer",
     "part",
     "perplexity",
+    "repetition",
     "rouge",
     "rouge_average",
     "sample_perplexity",
+    "scorer_perplexity",
+    "self_bleu",
     "split_sentences",
     "text_of",
     "token_perplexity",
+    "written_perplexity",
+    "zipf",
 ]

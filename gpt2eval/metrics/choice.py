@@ -31,8 +31,8 @@ NAMES: dict[By, str] = {
 }
 
 
-def choice_accuracy(by: By = "sum", per: str = "questions") -> Metric:
-    """Share of samples whose right choice scores highest; the name says by which score.
+def choice_accuracy(by: By = "sum", per: str = "questions", name: str = "") -> Metric:
+    """Share of samples whose right choice scores highest; the name says by which score, or `name`.
 
     by  "sum"         log-probability: `accuracy`, lm-eval's acc
         "characters"  divided by the characters of the choice: `accuracy_norm`, lm-eval's acc_norm
@@ -47,7 +47,7 @@ def choice_accuracy(by: By = "sum", per: str = "questions") -> Metric:
         return float(scores.argmax() == _gold(sample)), 1.0
 
     return Metric(
-        NAMES[by],
+        name or NAMES[by],
         stats,
         _ratio,
         "fraction",

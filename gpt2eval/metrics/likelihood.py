@@ -15,7 +15,7 @@ import numpy as np
 
 from gpt2eval.errors import DataError, TaskError
 from gpt2eval.task import Metric
-from gpt2eval.types import Response, Sample, Scored
+from gpt2eval.types import Generated, Response, Sample, Scored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +44,58 @@ def token_perplexity(name: str = "token_perplexity") -> Metric:
         return float(weights @ _nll(sample, responses)), float(weights.sum())
 
     return Metric(name, stats, _exp_ratio, "perplexity", "tokens", higher_is_better=False)
+
+
+def written_perplexity(name: str = "written_perplexity") -> Metric:
+    """Perplexity per token of what the model wrote, under the model itself, at temperature 1.
+
+    Low where a model repeats itself and high where it rambles: to be read beside the perplexity of
+    what people wrote, not to be made small. Every generated token counts, the end included.
+    """
+
+    def stats(sample: Sample, responses: Sequence[Response]) -> tuple[float, float]:
+        written = [response for response in responses if isinstance(response, Generated)]
+        if not written or not all(len(response.logprobs) for response in written):
+            raise TaskError(f"sample {sample.id!r}: {name} needs tokens that the model wrote")
+        return _nll_and_tokens(written)
+
+    return Metric(
+        name,
+        stats,
+        _exp_ratio,
+        "perplexity",
+        "tokens",
+        higher_is_better=False,
+        signature="scorer:the model itself",
+        confident=True,
+    )
+
+
+def scorer_perplexity(name: str = "scorer_perplexity") -> Metric:
+    """Perplexity per token of the scorer's of what the model wrote, as a followup asked for it.
+
+    To be read as `written_perplexity` is. The tokens are those the scorer reads the text in, and an
+    empty text has none.
+    """
+
+    def stats(_sample: Sample, responses: Sequence[Response]) -> tuple[float, float]:
+        return _nll_and_tokens([r for r in responses if isinstance(r, Scored)])
+
+    return Metric(
+        name,
+        stats,
+        _exp_ratio,
+        "perplexity",
+        "tokens",
+        higher_is_better=False,
+        signature="scorer:as recorded",
+        confident=True,
+    )
+
+
+def _nll_and_tokens(responses: Sequence[Scored | Generated]) -> tuple[float, float]:
+    nll = -sum(float(response.logprobs.astype(np.float64).sum()) for response in responses)
+    return nll, float(sum(len(response.logprobs) for response in responses))
 
 
 def bits(name: str, per: str, count: Callable[[Sample], float]) -> Metric:

@@ -41,11 +41,12 @@ _STARTERS = _words(
 
 
 def text_of(responses: Sequence[Response]) -> str:
-    """The scored part of a sample's only generation."""
-    if len(responses) != 1 or not isinstance(responses[0], Generated):
+    """The scored part of a sample's only generation, whatever the scorer said about it."""
+    written = [response for response in responses if isinstance(response, Generated)]
+    if len(written) != 1:
         kinds = [type(response).__name__ for response in responses]
         raise TaskError(f"a text metric needs one Generate request a sample; it got {kinds}")
-    return responses[0].prediction
+    return written[0].prediction
 
 
 def split_sentences(text: str) -> list[str]:

@@ -53,6 +53,12 @@ def test_scores(by: NAMES, scores: list[float], best: int) -> None:
         assert f"scores:{by}" in metric.signature
 
 
+def test_a_name_of_its_own() -> None:
+    metric = choice_accuracy("tokens", "replies", "hits_at_1_mean")
+    assert (metric.name, metric.per) == ("hits_at_1_mean", "replies")
+    assert metric.signature == choice_accuracy("tokens").signature
+
+
 def test_characters_and_bytes_differ() -> None:
     item = sample(choices=("ééé", "abcd"), gold=0)
     answers = [scored([-3.0]), scored([-2.5])]

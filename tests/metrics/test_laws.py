@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ LIKELIHOOD = [
     metrics.token_perplexity(),
     metrics.sample_perplexity(),
     metrics.sample_perplexity("last_token_perplexity", tokens="last"),
+    metrics.scorer_perplexity(),
     metrics.accuracy(),
     metrics.accuracy("last_token_accuracy", tokens="last"),
     metrics.accuracy("accuracy_excluding", excluding=True),
@@ -39,7 +41,14 @@ CHOICE = [
     metrics.calibration_error(),
     metrics.macro(metrics.choice_accuracy(), lambda s: float(s.fields["size"]), "parts"),
 ]
-METRICS = [*LIKELIHOOD, *CHOICE, *TEXT]
+ANSWERS = [
+    metrics.exact_match(),
+    metrics.exact_match("exact_match_official", leave_one_out=True),
+    metrics.answer_f1(),
+    metrics.answer_f1("f1_official", leave_one_out=True),
+]
+WRITTEN = [metrics.written_perplexity(), metrics.repetition(2), metrics.degenerate()]
+EVERY = [*LIKELIHOOD, *CHOICE, *TEXT, *ANSWERS, *WRITTEN]
 Answer = tuple[Sample, Sequence[Response]]
 
 
@@ -87,30 +96,73 @@ def choices() -> list[Answer]:
     return answers
 
 
+def short_answers() -> list[Answer]:
+    """Answers of one to three words, some of them right, against one to three golds."""
+    rng = np.random.default_rng(0)
+    words = ["one", "the two", "Three!", "a cat"]
+
+    def phrase() -> str:
+        return " ".join(rng.choice(words, rng.integers(1, 4)))
+
+    return [
+        (sample(*(phrase() for _ in range(1 + number % 3))), [generated(phrase())])
+        for number in range(40)
+    ]
+
+
+def written() -> list[Answer]:
+    """Texts of few different words, a third of them looping, each token with its probability."""
+    rng = np.random.default_rng(0)
+    answers: list[Answer] = []
+    for number in range(40):
+        text = " ".join(rng.choice(["on", "and"], rng.integers(1, 9)))
+        looping = generated(f"{text} so so so" if number % 3 == 0 else f"{text} end")
+        logprobs = -rng.gamma(2, 1, len(looping.text.split()))
+        answers.append((sample(), [replace(looping, logprobs=logprobs.astype(np.float32))]))
+    return answers
+
+
 def answers_to(metric: Metric) -> list[Answer]:
-    if metric in CHOICE:
-        return choices()
-    return likelihoods() if metric in LIKELIHOOD else texts()
+    kinds = [
+        (LIKELIHOOD, likelihoods),
+        (CHOICE, choices),
+        (TEXT, texts),
+        (ANSWERS, short_answers),
+        (WRITTEN, written),
+    ]
+    return next(make() for kind, make in kinds if metric in kind)
 
 
 def rows(metric: Metric) -> NDArray[np.float64]:
     return np.array([metric.stats(*answer) for answer in answers_to(metric)], dtype=np.float64)
 
 
-every_metric = pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
+every_metric = pytest.mark.parametrize("metric", EVERY, ids=lambda m: m.name)
 
 
 def test_every_factory_is_under_the_laws() -> None:
-    prepare_text = {"first_sentence", "first_sentences", "split_sentences", "text_of"}
+    prepare_text = {
+        "first_sentence",
+        "first_sentences",
+        "normalize_answer",
+        "split_sentences",
+        "text_of",
+    }
+    # No sums: laws of their own, in tests of their own.
+    over_the_corpus = {"confident_match", "distinct", "self_bleu", "zipf"}
     # `part` makes no statistics of its own.
-    factories = set(metrics.__all__) - prepare_text - {"part"}
-    made_by = {metric.stats.__qualname__.split(".")[0] for metric in METRICS}
-    shared = {"_metric": {"bleu", "chrf", "rouge", "rouge_average"}}
+    factories = set(metrics.__all__) - prepare_text - over_the_corpus - {"part"}
+    made_by = {metric.stats.__qualname__.split(".")[0] for metric in EVERY}
+    shared = {
+        "_metric": {"bleu", "chrf", "rouge", "rouge_average"},
+        "_answer": {"answer_f1", "exact_match"},
+    }
     assert set().union(*(shared.get(name, {name}) for name in made_by)) == factories
 
 
 def test_names_are_unique() -> None:
-    for kind in ([*LIKELIHOOD, *TEXT], CHOICE):  # both have an `accuracy`; no task takes both
+    for kind in ([*LIKELIHOOD, *TEXT, *ANSWERS, *WRITTEN], CHOICE):
+        # Both have an `accuracy`; no task takes both.
         names = [metric.name for metric in kind]
         assert len(set(names)) == len(names)
 

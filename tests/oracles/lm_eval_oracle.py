@@ -22,7 +22,8 @@ HEADING_DEPTHS = (("= = =", "==="), ("= =", "=="))
 class LmEvalResult:
     """metrics by lm-eval's names, and per document, in file order, what the model said.
 
-    logprobs and greedy are of a document's first request, choices the log-probabilities of all.
+    logprobs and greedy are of a document's first request, choices the log-probabilities of all;
+    texts are of tasks that generate, where there are no log-probabilities.
     """
 
     metrics: dict[str, float]
@@ -30,6 +31,7 @@ class LmEvalResult:
     greedy: list[bool]
     documents: list[dict[str, Any]]
     choices: list[list[float]]
+    texts: list[str]
 
 
 def is_heading(line: str) -> bool:
@@ -100,20 +102,23 @@ def run_lm_eval(
     )
     samples = sorted(output["samples"][f"local_{task}"], key=lambda sample: sample["doc_id"])
     metrics = {
-        name.removesuffix(",none"): value
+        name.partition(",")[0]: value  # what stands behind the comma is the filter
         for name, value in output["results"][f"local_{task}"].items()
         if isinstance(value, float) and "_stderr" not in name
     }
     answers = [sample["filtered_resps"][0] for sample in samples]
+    generates = output["configs"][f"local_{task}"]["output_type"] == "generate_until"
+    numbers = [] if generates else answers
     return LmEvalResult(
         metrics=metrics,
-        logprobs=[float(answer[0]) if is_pair(answer) else float(answer) for answer in answers],
-        greedy=[answer[1] in (True, "True") for answer in answers if is_pair(answer)],
+        logprobs=[float(answer[0]) if is_pair(answer) else float(answer) for answer in numbers],
+        greedy=[answer[1] in (True, "True") for answer in numbers if is_pair(answer)],
         documents=[sample["doc"] for sample in samples],
         choices=[
             [float(answer[0]) for answer in sample["filtered_resps"] if is_pair(answer)]
             for sample in samples
         ],
+        texts=answers if generates else [],
     )
 
 
@@ -144,3 +149,18 @@ def lambada_standard(checkpoint: Path, plain: Path, scratch: Path, **options: An
     return run_lm_eval(
         checkpoint, "lambada_standard", "lambada/lambada_standard.yaml", rows, scratch, **options
     )
+
+
+def coqa(checkpoint: Path, rows: list[dict[str, Any]], scratch: Path) -> LmEvalResult:
+    """lm-eval's `coqa` on rows of `EleutherAI/coqa`: em, f1."""
+    return run_lm_eval(checkpoint, "coqa", "coqa/default.yaml", rows, scratch)
+
+
+def nq_open(checkpoint: Path, rows: list[dict[str, Any]], scratch: Path) -> LmEvalResult:
+    """lm-eval's `nq_open` on rows {question, answer: [...]}: exact_match."""
+    return run_lm_eval(checkpoint, "nq_open", "nq_open/nq_open.yaml", rows, scratch)
+
+
+def triviaqa(checkpoint: Path, rows: list[dict[str, Any]], scratch: Path) -> LmEvalResult:
+    """lm-eval's `triviaqa` on rows {question, answer: {aliases: [...]}}: exact_match."""
+    return run_lm_eval(checkpoint, "triviaqa", "triviaqa/default.yaml", rows, scratch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -23,6 +24,12 @@ BEST = {
     ("bits", False): 0.0,
 }
 
+# Accuracies that the length of a choice does not help.
+UNBIASED = {"accuracy", "accuracy_pmi", "hits_at_1"}
+
+# How varied texts are: no answer is right, so none is best.
+VARIETY = {"seq_rep_4", "degenerate", "distinct_1", "distinct_2", "distinct_3", "self_bleu", "zipf"}
+
 
 @cache
 def samples(name: str) -> tuple[Sample, ...]:
@@ -32,29 +39,37 @@ def samples(name: str) -> tuple[Sample, ...]:
 
 
 def is_choice(name: str) -> bool:
-    return "choices" in samples(name)[0].fields
+    _, protocol = PROTOCOLS[name]
+    return any("|ties:first" in metric.signature for metric in protocol.metrics)
 
 
 CHOICES = [name for name in BUNDLED if is_choice(name)]
 
 
-def perfect(sample: Sample, requests: Sequence[Request]) -> list[Response]:
-    """The right choice, the reference, or certainty about every token."""
-    if "choices" in sample.fields:
-        return [*picked(len(sample.fields["choices"]), sample.fields["gold"], len(requests))]
-    return [
-        generated(sample.references[0]) if isinstance(r, Generate) else scored([0.0], [True])
-        for r in requests
-    ]
+def perfect(name: str, sample: Sample) -> list[Response]:
+    """The right choice, the reference, or certainty about every token; a followup is answered."""
+    _, protocol = PROTOCOLS[name]
+    asked = protocol.requests(sample)
+    if name in CHOICES:
+        return [*picked(len(sample.fields["choices"]), sample.fields["gold"], len(asked))]
+    responses = [certain(sample, request) for request in asked]
+    more = protocol.followup(sample, responses) if protocol.followup else ()
+    return [*responses, *(certain(sample, request) for request in more)]
 
 
-def value(metric: Metric, answers: Iterator[tuple[Sample, list[Response]]]) -> float:
+def certain(sample: Sample, request: Request) -> Response:
+    if isinstance(request, Generate):
+        return replace(generated(sample.references[0]), logprobs=np.zeros(1, np.float32))
+    return scored([0.0], [True])
+
+
+def value(metric: Metric, answers: Iterator[tuple[Sample, Sequence[Response]]]) -> float:
     rows = [
-        metric.stats(sample, responses)
+        np.asarray(metric.stats(sample, responses))
         for sample, responses in answers
         if metric.member is None or metric.member(sample)
     ]
-    return float(metric.value(np.sum(rows, axis=0)))
+    return float(metric.value(rows if metric.corpus else np.sum(rows, axis=0)))
 
 
 def has_samples(metric: Metric, name: str) -> bool:
@@ -69,11 +84,36 @@ def test_some_tasks_are_of_choices_and_some_are_not() -> None:
 def test_perfect_answers_give_the_best_score(name: str) -> None:
     _, protocol = PROTOCOLS[name]
     for metric in protocol.metrics:
-        if has_samples(metric, name):
-            answers = ((s, perfect(s, protocol.requests(s))) for s in samples(name))
+        if has_samples(metric, name) and metric.name not in VARIETY:
+            answers = ((s, perfect(name, s)) for s in samples(name))
             best = BEST[metric.unit, metric.higher_is_better]
             # Bits and perplexity of a text are of a sum, and that is zero.
             assert value(metric, answers) == pytest.approx(best, abs=1e-9), metric.name
+
+
+ANSWERS = [
+    name
+    for name in BUNDLED
+    if any(metric.name.startswith("exact_match") for metric in PROTOCOLS[name][1].metrics)
+]
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_answers_of_other_words_give_nothing(name: str) -> None:
+    _, protocol = PROTOCOLS[name]
+    for metric in protocol.metrics:
+        if has_samples(metric, name):
+            wrong = replace(generated("quux"), logprobs=np.zeros(1, np.float32))
+            assert value(metric, ((s, [wrong]) for s in samples(name))) == 0.0, metric.name
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_what_is_scored_of_a_right_answer_is_the_answer(name: str) -> None:
+    """`extract` keeps every gold whole, with the end of the line behind it."""
+    _, protocol = PROTOCOLS[name]
+    for sample in samples(name):
+        for gold in sample.references:
+            assert protocol.extract(f" {gold}\n").split() == gold.split()
 
 
 @pytest.mark.parametrize("name", CHOICES)
@@ -123,7 +163,7 @@ def test_wrong_answers_give_the_worst_accuracy(name: str) -> None:
 def test_answers_at_random_give_the_chance_level(name: str) -> None:
     """Random log-probabilities, many times; a choice's length must not help it."""
     (_, protocol), rng = PROTOCOLS[name], np.random.default_rng(0)
-    metric = next(m for m in protocol.metrics if m.name in ("accuracy", "accuracy_pmi"))
+    metric = next(m for m in protocol.metrics if m.name in UNBIASED)
     right, expected = [], []
     for sample in samples(name):
         count, asked = len(sample.fields["choices"]), len(protocol.requests(sample))

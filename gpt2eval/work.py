@@ -1,0 +1,164 @@
+"""What a run is asked to do: samples and requests, read and checked before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gpt2eval.checkpoint import Checkpoint, open_checkpoints
+from gpt2eval.data import Loaded, lacking, load
+from gpt2eval.errors import DataError, TaskError, UsageError
+from gpt2eval.fewshot import count_examples, with_examples
+from gpt2eval.options import RunOptions
+from gpt2eval.task import Protocol, Task
+from gpt2eval.types import Request, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One task@protocol with its samples and what each of them asks.
+
+    scorer  who is asked the protocol's `followup`; None: the model itself
+    """
+
+    task: Task
+    protocol: Protocol
+    provenance: Mapping[str, Any]
+    samples: tuple[Sample, ...]
+    requests: tuple[tuple[Request, ...], ...]
+    scorer: Checkpoint | None = None
+
+    @property
+    def name(self) -> str:
+        """`task@protocol`."""
+        return f"{self.task.name}@{self.protocol.name}"
+
+
+def load_work(
+    chosen: Sequence[tuple[Task, Protocol]], place: str, options: RunOptions
+) -> list[Work]:
+    """The samples and requests of each protocol, its data read from `place` (see `data.load`).
+
+    Raises DataError that lists all tasks whose data are not there, before any are read.
+    """
+    _check_sources(chosen, place, options)
+    loaded: dict[Any, Loaded] = {}
+    work = []
+    for task, zero_shot in chosen:
+        protocol, examples = with_examples(task, zero_shot, place, options)
+        # By identity: another dataset may read the same files in another way.
+        key = id(protocol.dataset)
+        if key not in loaded:
+            loaded[key] = load(protocol.dataset, place, offline=options.offline)
+        samples = tuple(protocol.samples(loaded[key].rows))
+        _check_samples(f"{task.name}@{protocol.name}", samples)
+        kept, subset = _subset(samples, options)
+        if examples:
+            kept = tuple(
+                replace(sample, fields={**sample.fields, "examples": examples}) for sample in kept
+            )
+        provenance = {
+            **loaded[key].provenance,
+            "available": len(samples),
+            "selected": len(kept),
+            "subset": subset,
+        }
+        requests = tuple(tuple(protocol.requests(sample)) for sample in kept)
+        _check_requests(f"{task.name}@{protocol.name}", kept, requests)
+        work.append(Work(task, protocol, provenance, kept, requests))
+    return work
+
+
+def _check_sources(
+    chosen: Sequence[tuple[Task, Protocol]], place: str, options: RunOptions
+) -> None:
+    """DataError for all tasks that lack their data at once; of a single one, loading says more."""
+    if len(chosen) == 1:
+        return
+    needed: dict[str, str] = {}
+    there = []
+    for task, protocol in chosen:
+        name = task.name if protocol is task.protocols[0] else f"{task.name}@{protocol.name}"
+        datasets = [protocol.dataset]
+        if protocol.fewshot and count_examples(protocol, options):
+            datasets.append(protocol.fewshot.dataset)
+        if files := "; ".join(filter(None, (lacking(one, place) for one in datasets))):
+            needed[name] = files
+        else:
+            there.append(name)
+    if not needed:
+        return
+    where, remedy = {
+        "hub": ("on the hub in a form that can be read", "Give a directory with them by --data"),
+        "bundled": ("among the bundled samples", "Give a directory with them by --data"),
+    }.get(place, (f"in {place}", "Put the files there"))
+    lines = [
+        f"--tasks {options.tasks}: {len(needed)} of {len(chosen)} tasks have no data {where}:",
+        *(f"  {name}: {files}" for name, files in needed.items()),
+        remedy + (f", or leave the tasks out:\n  --tasks {','.join(there)}" if there else ""),
+    ]
+    raise DataError("\n".join(lines))
+
+
+def with_scorer(work: list[Work], options: RunOptions) -> list[Work]:
+    """The work, with the checkpoint of `--scorer` where a protocol asks one."""
+    if options.scorer is None:
+        return work
+    if not any(item.protocol.followup for item in work):
+        raise UsageError(
+            f"--scorer {options.scorer!r}: none of the tasks has texts that a second checkpoint"
+            f" scores ({', '.join(item.name for item in work)}); leave it out"
+        )
+    (scorer,) = open_checkpoints((options.scorer,), offline=options.offline)
+    return [replace(item, scorer=scorer) if item.protocol.followup else item for item in work]
+
+
+def _check_samples(name: str, samples: Sequence[Sample]) -> None:
+    if not samples:
+        raise DataError(f"{name}: the data hold no samples; expected at least one")
+    seen: set[str] = set()
+    for sample in samples:
+        if sample.id in seen:
+            raise DataError(
+                f"{name}: two samples have the id {sample.id!r}; expected ids that differ. Remove"
+                " one of the two, or the ids: then rows are counted"
+            )
+        seen.add(sample.id)
+
+
+def _check_requests(
+    name: str, samples: Sequence[Sample], requests: Sequence[tuple[Request, ...]]
+) -> None:
+    for sample, asked in zip(samples, requests, strict=True):
+        if not asked:
+            raise TaskError(
+                f"{name}: sample {sample.id!r} asks nothing; expected a request or more"
+            )
+        check_hashable(name, sample, asked)
+
+
+def check_hashable(name: str, sample: Sample, asked: tuple[Request, ...]) -> None:
+    """TaskError for a request without a hash: identical ones are computed once."""
+    try:
+        hash(asked)
+    except TypeError as error:
+        raise TaskError(
+            f"{name}: a request of sample {sample.id!r} cannot be hashed ({error}); `stop` and"
+            " `exclude` are tuples"
+        ) from error
+
+
+def _subset(samples: tuple[Sample, ...], options: RunOptions) -> tuple[tuple[Sample, ...], str]:
+    """The samples to score, in their order, and how they were chosen."""
+    count = options.limit or options.limit_first or len(samples)
+    if count >= len(samples):
+        return samples, "all"
+    if options.limit_first:
+        return samples[:count], f"first {count}"
+    # A permutation cut short: the first 100 of a seed lie inside its first 500.
+    order = np.random.default_rng(options.seed).permutation(len(samples))
+    kept = tuple(samples[i] for i in sorted(order[:count]))
+    return kept, f"random {count}, seed {options.seed}"

@@ -1,0 +1,105 @@
+"""Penn Treebank: language modelling on the Wall Street Journal, as Mikolov prepared it.
+
+Mikolov et al. 2010, "Recurrent neural network based language model"; `ptb.test.txt` of his
+`simple-examples`: 3,761 lines in lower case without punctuation, numbers as `N`, rare words as
+`<unk>`.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from gpt2eval import Dataset, Hub, Protocol, Sample, Task, data, metrics, recipes
+
+# The Treebank's spelling as ordinary English, and the inverse. `N` and `<unk>` stay.
+detokenize, tokenize = recipes.invertible(
+    recipes.swap_margins,
+    recipes.swap_space(r"(?<=\w)( ?)(?=n't\b)"),
+    recipes.swap_space(r"(?<=[\w.>])( ?)(?='(?:s|m|d|re|ve|ll)\b)"),
+    recipes.swap_space(r"(?<=s)( ?)(?='(?: |$))"),  # the genitive of a plural
+    recipes.swap_space(r"(?<=[$#])( ?)(?=[\dN<])"),
+)
+
+
+def from_hub(row: data.Row) -> data.Row:
+    """A row of `ptb-text-only/ptb_text_only`, where lines are stripped."""
+    return {"text": f" {row['sentence'].strip()} "}
+
+
+def paper_samples(rows: Iterable[data.Row]) -> Iterator[Sample]:
+    """The file, de-tokenised."""
+    return recipes.stretches_of_lines(rows, detokenize, "\n", end="\n")
+
+
+def token_samples(rows: Iterable[data.Row]) -> Iterator[Sample]:
+    """The lines stripped, blank lines between them."""
+    return recipes.stretches_of_lines(rows, str.strip, "\n\n", end="")
+
+
+TEST = Dataset(
+    files=(("ptb/ptb.test.txt",),),
+    read=data.read_lines,
+    hub=Hub(
+        "ptb-text-only/ptb_text_only",
+        "penn_treebank",
+        convert=from_hub,
+        branch="refs/convert/parquet",
+    ),
+    known={
+        "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0": (
+            "Mikolov's ptb.test.txt, 3,761 lines"
+        )
+    },
+)
+
+PTB = Task(
+    name="ptb",
+    version=1,
+    summary="the Wall Street Journal, language modelling",
+    source="Mikolov et al. 2010, https://doi.org/10.21437/Interspeech.2010-343",
+    groups=("gpt2-paper",),
+    protocols=(
+        Protocol(
+            name="paper",
+            summary="GPT-2 paper (compatible): de-tokenised, stride 32, per word and line end",
+            detail=(
+                "The file is read as one text in full windows that advance by 32 tokens. Spaces"
+                " before contractions and genitives and after $ and # are taken out by rules that"
+                " can be undone exactly; `<unk>` stays, which OpenAI has confirmed, and so does"
+                " `N`. The log-likelihood is divided by words plus one <eos> a line, 82,430 in the"
+                " official file. OpenAI published neither its de-tokenizer nor its stride."
+            ),
+            dataset=TEST,
+            samples=paper_samples,
+            requests=lambda sample: recipes.stretch(sample, "sliding", 32),
+            metrics=(
+                metrics.perplexity(
+                    "word_perplexity", "words and line ends", lambda s: s.fields["words+eos"]
+                ),
+            ),
+            options={
+                "detokenizer": "invertible",
+                "unk": "kept",
+                "stride": 32,
+                "prefix": "<|endoftext|>",
+            },
+            references=recipes.paper("word_perplexity", (65.85, 47.33, 40.31, 35.76)),
+        ),
+        Protocol(
+            name="token",
+            summary="transformers' guide: lines joined by blank lines, stride 1024, per token",
+            detail=(
+                "The lines as they are, joined by two new lines, in the windows of the perplexity"
+                " guide of transformers, divided by BPE tokens. It cannot be compared with"
+                " @paper, nor between checkpoints of different tokenizers. The published value"
+                " does not say how it joined the lines."
+            ),
+            dataset=TEST,
+            samples=token_samples,
+            requests=lambda sample: recipes.stretch(sample, "hf-docs", 1024),
+            metrics=(metrics.token_perplexity(),),
+            options={"text": "raw", "join": "\\n\\n", "stride": 1024, "prefix": "none"},
+            references=recipes.published(
+                "token_perplexity", "transformers issue 13786", gpt2=52.53
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,68 @@
+"""text8: Wikipedia without mark-up, in the letters a to z and spaces (Mahoney).
+
+http://mattmahoney.net/dc/textdata.html. A hundred million characters, of which the last five
+million are the test split.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from gpt2eval import Dataset, Hub, Task, data, recipes
+
+SIZE = 5_000_000
+
+
+def read(paths: Sequence[Path]) -> Iterator[data.Row]:
+    """The last five million characters, which are bytes, of the file or of the one in it."""
+    for path in paths:
+        yield {"text": data.read_tail(path, SIZE)}
+
+
+def from_hub(row: data.Row) -> data.Row:
+    """The row of `afmck/text8` that holds the test split."""
+    return {"text": row["text"][-SIZE:]}
+
+
+TEST = Dataset(
+    files=(("text8/text8",), ("text8/text8.zip",), ("text8/text8.gz",)),
+    read=read,
+    hub=Hub("afmck/text8", convert=from_hub),
+)
+
+TEXT8 = Task(
+    name="text8",
+    version=1,
+    summary="Wikipedia in the letters a to z, language modelling by the character",
+    source="Mahoney 2011, http://mattmahoney.net/dc/textdata.html",
+    groups=("gpt2-paper",),
+    protocols=(
+        recipes.characters(
+            "paper",
+            "GPT-2 paper (compatible): last 5 million characters, stride 32, bits per character",
+            TEST,
+            "characters",
+            SIZE,
+            stride=32,
+            detail=(
+                "The test split as one text in full windows that advance by 32 tokens. The"
+                " log-likelihood of the tokens is divided by characters. Some 35,000 windows:"
+                " @stride-512 comes close at a sixteenth of the work. The paper gives"
+                " neither its split nor its stride."
+            ),
+            references=recipes.paper("bits_per_character", (1.17, 1.06, 1.02, 0.98)),
+        ),
+        recipes.characters(
+            "stride-512",
+            "last 5 million characters, stride 512, bits per character",
+            TEST,
+            "characters",
+            SIZE,
+            stride=512,
+            detail=(
+                "As @paper in windows that advance by 512 tokens: every token has at least half of"
+                " the model's length as context, and a model that uses it all is a little worse."
+            ),
+            references=recipes.paper("bits_per_character", (1.17, 1.06, 1.02, 0.98)),
+        ),
+    ),
+)
