@@ -252,7 +252,7 @@ def _candidates(logits: Tensor, request: Generate) -> tuple[Tensor, Tensor]:
     scaled = logits / request.temperature
     k = min(request.top_k or scaled.shape[-1], scaled.shape[-1])
     values, tokens = scaled.topk(k, dim=-1)
-    probabilities = values.double().softmax(-1).cpu()
+    probabilities = values.cpu().double().softmax(-1)  # not every device has float64
     if request.top_p < 1:
         before = probabilities.cumsum(-1) - probabilities
         probabilities = probabilities.masked_fill(before >= request.top_p, 0)

@@ -43,8 +43,9 @@ class Bundle(Generic[Item]):
         """[width, width]: what each token sees. Padding sees itself, so that it stays finite."""
         seen = np.eye(width, dtype=bool)
         for path, fresh in zip(self.paths, self.fresh, strict=True):
-            for depth in range(len(path) - fresh, len(path)):
-                seen[path[depth], path[: depth + 1]] = True
+            shared, own = np.split(path, [len(path) - fresh])
+            seen[np.ix_(own, shared)] = True
+            seen[np.ix_(own, own)] = np.tri(fresh, dtype=bool)
         return seen
 
 
