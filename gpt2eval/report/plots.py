@@ -290,10 +290,13 @@ def _edges(dots: Iterable[Dot], axis: Axis) -> list[float]:
 
 
 def _score_scale(ax: Axes, which: Literal["x", "y"], edges: Sequence[float]) -> tuple[float, float]:
-    """Limits that hold all edges, which are returned; logarithmic where they differ twentyfold."""
+    """Limits that hold all edges, which are returned.
+
+    Logarithmic where they differ twentyfold; percentages and points, which end at 100, never are.
+    """
     low, high = (min(edges), max(edges)) if edges else (0.0, 1.0)
     ticks = ax.xaxis if which == "x" else ax.yaxis
-    if low > 0 and high / low > 20:
+    if low > 0 and high > 100 and high / low > 20:
         ax.set(**{f"{which}scale": "log"})
         room = (high / low) ** 0.06
         low, high = low / room, high * room

@@ -204,3 +204,15 @@ def test_a_report_needs_neither_torch_nor_pyplot() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_percentages_are_never_on_a_logarithmic_axis() -> None:
+    from matplotlib.figure import Figure
+
+    from gpt2eval.report.plots import _score_scale
+
+    percent, perplexity = Figure().subplots(1, 2)
+    _score_scale(percent, "x", [1.8, 40.0])
+    _score_scale(perplexity, "x", [18.0, 4000.0])
+    assert percent.get_xscale() == "linear"
+    assert perplexity.get_xscale() == "log"
