@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "gpt2eval.errors": ("DataError", "Gpt2EvalError"),
     "gpt2eval.types": (
+        "Comparison",
         "Estimate",
         "Generate",
         "Generated",

@@ -207,3 +207,56 @@ class Result:
     def name(self) -> str:
         """`task@protocol`."""
         return f"{self.task['name']}@{self.task['protocol']}"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two checkpoints on one metric of one task@protocol, over the samples both have.
+
+    task, metric      "lambada@openai", "accuracy"; `part` as in Estimate
+    baseline          label of the checkpoint that is compared with
+    candidate         label of the checkpoint that is compared
+    baseline_value    the metric over the compared samples, in `unit`
+    candidate_value   the same
+    difference        candidate_value - baseline_value
+    low, high         interval of the difference at `level`; None where nothing can be resampled
+    test              what the p-value comes from ("exact McNemar test", ...), or why there is none
+    p                 two-sided p-value; None where no test applies
+    p_corrected       p after `correction` over the family of comparisons
+    effect            effect size, named by `effect_name`; None where it is not defined
+    smallest          smallest difference that this n shows four times in five (power 0.8)
+    n, units          samples compared, and independent units among them (groups, or seeds)
+    wins, ties, losses  units on which the candidate is better, equal, worse
+    note              what a reader has to know ("1,200 samples that both have, of 1,267")
+    """
+
+    task: str
+    metric: str
+    baseline: str
+    candidate: str
+    unit: str
+    higher_is_better: bool
+    baseline_value: float
+    candidate_value: float
+    difference: float
+    low: float | None
+    high: float | None
+    level: float
+    test: str
+    p: float | None
+    p_corrected: float | None
+    correction: str
+    effect: float | None
+    effect_name: str
+    smallest: float | None
+    n: int
+    units: int
+    wins: int
+    ties: int
+    losses: int
+    part: str = ""
+    note: str = ""
+
+    def significant(self, alpha: float = 0.05) -> bool:
+        """Whether the corrected p-value is below `alpha`."""
+        return self.p_corrected is not None and self.p_corrected < alpha

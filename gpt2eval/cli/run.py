@@ -1,0 +1,33 @@
+"""`gpt2eval run`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gpt2eval.cli.options import run_options
+from gpt2eval.options import RunOptions
+
+
+@click.command("run")
+@run_options()
+@click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
+def command(quiet: bool, **values: Any) -> None:
+    """Score checkpoints on tasks; print a table and write a report.
+
+    Without options it scores the two bundled checkpoints on bundled samples. A run that was
+    interrupted goes on when the same command is given again.
+    """
+    options = RunOptions(**values)  # bad values are refused before anything heavy is imported
+    from gpt2eval.evaluation import run_with
+    from gpt2eval.report import write_report
+    from gpt2eval.report.folder import check_directory
+    from gpt2eval.terminal import progress_bar, show_results
+
+    check_directory(options.report)
+    with progress_bar(quiet) as progress:
+        results = run_with(options, progress)
+    page = write_report(results, options.report)
+    if not quiet:
+        show_results(results, page)
