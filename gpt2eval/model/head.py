@@ -85,7 +85,7 @@ def logits(hidden: Tensor, head: Tensor) -> Tensor:
     apart; so those of the likeliest tokens are computed again in float32.
     """
     if head.dtype == torch.float32:
-        return times_transposed(hidden, head, few=True)
+        return times_transposed(hidden, head)
     rough = (hidden @ head.t()).float()
     top = rough.topk(min(CANDIDATES, rough.shape[1]), dim=1).indices
     exact = (head[top].float() @ hidden.float()[:, :, None])[:, :, 0]

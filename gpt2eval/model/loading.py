@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -123,11 +124,11 @@ def load_model(checkpoint: Checkpoint, device: str = "auto", dtype: str = "float
     tokenizer does not fit them; UsageError for a device that is not there.
     """
     place, kind = choose_device(device), getattr(torch, dtype)
-    config = _config(checkpoint)
-    activation = _activation(config.activation_function)
-    tokenizer = _load_tokenizer(checkpoint)
-    _check_tokenizer(checkpoint, tokenizer)
-    tensors, linears, parameters = _load_weights(checkpoint, place, kind)
+    # transformers takes as long to import as the weights to read.
+    with ThreadPoolExecutor(1) as beside:
+        described = beside.submit(_describe, checkpoint)
+        tensors, linears, parameters = _load_weights(checkpoint, place, kind)
+        config, activation, tokenizer = described.result()
     wte = tensors["wte.weight"]
     eos_id = _special_id(checkpoint, tokenizer, "eos_token_id")
     return Model(
@@ -158,6 +159,15 @@ def choose_device(device: str) -> torch.device:
             f"device {device!r} cannot be used ({reason}); expected auto, cpu, cuda, cuda:N or mps"
         ) from error
     return place
+
+
+def _describe(checkpoint: Checkpoint) -> tuple[Any, Callable[[Tensor], Tensor] | None, Any]:
+    """All but the weights: configuration, activation, tokenizer."""
+    config = _config(checkpoint)
+    activation = _activation(config.activation_function)
+    tokenizer = _load_tokenizer(checkpoint)
+    _check_tokenizer(checkpoint, tokenizer)
+    return config, activation, tokenizer
 
 
 def _config(checkpoint: Checkpoint) -> Any:
