@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from gpt2eval.published import DIFFERS, MATCH, judge
 from gpt2eval.report.sections import Section, data_mark, data_words
 from gpt2eval.report.text import (
     NOTHING,
@@ -132,6 +133,39 @@ def parts_markdown(section: Section) -> str:
         named = f"{markdown(name)} {arrow(each.higher_is_better)}"
         rows.append([named, format_count(each.n), *cells])
     return markdown_table(header, rows)
+
+
+def verdicts_markdown(section: Section) -> str:
+    """What was published of the checkpoints themselves, and whether the numbers here agree."""
+    rows = []
+    for label, result in section.results.items():
+        for judged in judge(result):
+            row, found = judged.row, judged.found
+            within = (
+                f", within {row['tolerance']:.1%}" if judged.verdict in (MATCH, DIFFERS) else ""
+            )
+            unit = found.unit if found else str(row.get("unit", ""))
+            rows.append(
+                [
+                    markdown(label),
+                    markdown(row["metric"]),
+                    markdown(row.get("how", "")) or NOTHING,
+                    markdown(row["source"]),
+                    format_value(row["value"], unit),
+                    format_value(found.value, unit) if found else NOTHING,
+                    f"{judged.verdict}{within}",
+                ]
+            )
+    if not rows:
+        return ""
+    header = ["checkpoint", "metric", "protocol", "source", "published", "here", "verdict"]
+    return "\n\n".join(
+        [
+            "Published values of the same checkpoints. A number matches if it lies no further from"
+            " the published one than the share of it that the verdict names.",
+            markdown_table(header, rows, text_columns=4),
+        ]
+    )
 
 
 def metrics_markdown(section: Section) -> str:
