@@ -134,7 +134,7 @@ def _scored(logprob: float, *, greedy: bool = False) -> Scored:
     """A response of one token; its log-probability is as exact as it was given."""
     return Scored(
         tokens=np.zeros(1, np.int32),
-        logprobs=np.array([logprob], np.float64),  # type: ignore[arg-type]
+        logprobs=np.array([logprob], np.float64),
         greedy=np.array([greedy]),
         context=np.zeros(1, np.int32),
         weights=np.ones(1),

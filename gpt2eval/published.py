@@ -99,9 +99,17 @@ class Judged:
     found: Estimate | None
     verdict: str
 
+    @property
+    def words(self) -> str:
+        """The verdict with the tolerance it was made by."""
+        how = {MATCH: "to", DIFFERS: "by more than"}.get(self.verdict)
+        return f"{self.verdict} {how} {100 * self.row['tolerance']:g} %" if how else self.verdict
+
 
 def judge(result: Result) -> list[Judged]:
     """What was published of this checkpoint on this task, and whether the result agrees with it.
+
+    Numbers of the same protocol come first.
 
     Nothing for a checkpoint that is not known, and nothing beside sample data. A number matches if
     it lies no further from the published one than `tolerance` times that.
@@ -114,7 +122,7 @@ def judge(result: Result) -> list[Judged]:
     for row in own:
         found = result.metrics.get(row["metric"]) if row.get("same", True) else None
         judged.append(Judged(row, found, _verdict(row, found, result)))
-    return judged
+    return sorted(judged, key=lambda one: one.found is None)
 
 
 def _verdict(row: Row, found: Estimate | None, result: Result) -> str:

@@ -119,15 +119,12 @@ def _show_verdicts(console: Console, results: Sequence[Result]) -> None:
         for one in judged:
             if one.found is not None:
                 unit = one.found.unit
-                within = (
-                    f" to {one.row['tolerance']:.1%}" if one.verdict in (MATCH, DIFFERS) else ""
-                )
                 console.print(
                     Text(
                         f"{label}, {result.name}, {one.row['metric']}:"
                         f" {format_value(one.found.value, unit)}; published"
                         f" {format_value(one.row['value'], unit)} ({one.row['source']}):"
-                        f" {one.verdict}{within}",
+                        f" {one.words}",
                         style={MATCH: "green", DIFFERS: "bold red"}.get(one.verdict, "yellow"),
                     )
                 )
@@ -187,8 +184,8 @@ def explain(chosen: Sequence[tuple[Task, Protocol]]) -> None:
         for line in _explanation(protocol):
             console.print(Padding(Text(line), (0, 0, 0, 2)))
         console.print()
-    for task in dict.fromkeys(task.name for task, _ in chosen):
-        _show_published(console, task)
+    for name in dict.fromkeys(task.name for task, _ in chosen):
+        _show_published(console, name)
 
 
 def _explanation(protocol: Protocol) -> Iterator[str]:
@@ -312,12 +309,17 @@ def show_checks(checks: Sequence[Check], options: RunOptions) -> None:
             table.add_row(Text(check.checkpoint, style="bold"))
             previous = check.checkpoint
         table.add_row(
-            Text(f"  {check.name}, {check.unit}"),
+            Text(f"  {check.name}"),
             *(_known(value, check.unit) for value in (check.expected, check.found)),
             *(_distance(value, check.relative) for value in (check.off, check.tolerance)),
             Text("right", style="green") if check.passed else Text("WRONG", style="bold red"),
         )
     console.print(table)
+    if any(not check.relative for check in checks):
+        console.print(
+            "In nats a token: off by the worst token, of long texts by the mean. A greedy text may"
+            " part from the record where the next best token was as near as the tolerance."
+        )
     batches = f"batches of {options.batch_size} at most" if options.batch_size else "auto batches"
     wrong = sum(not check.passed for check in checks)
     verdict = f"{wrong} of {len(checks)} answers are wrong" if wrong else "all answers are right"
@@ -327,8 +329,8 @@ def show_checks(checks: Sequence[Check], options: RunOptions) -> None:
 def _known(value: float, unit: str) -> str:
     if unit == "tokens":
         return f"{value:.0f}"
-    return f"{value:.6f}" if unit == "nats per token" else format_value(value, unit)
+    return f"{value:.6f}" if unit == "nats" else format_value(value, unit)
 
 
 def _distance(value: float, relative: bool) -> str:
-    return f"{value:.2%}" if relative else f"{value:.1e} nats"
+    return f"{value:.2%}" if relative else f"{value:.1e}"

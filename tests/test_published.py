@@ -202,9 +202,9 @@ def test_the_report_shows_value_protocol_source_and_verdict() -> None:
     text = verdicts_markdown(group([lambada(perplexity=41.0)])[0])
     assert (
         "| gpt2 | accuracy | OpenAI's text, whole word | lm-eval, issue 2159 | 32.56 % | 32.56 % |"
-        " match, within 0.2% |" in text
+        " match to 0.2 % |" in text
     )
-    assert "| 40.06 | 41.00 | differs, within 0.2% |" in text
+    assert "| 40.06 | 41.00 | differs by more than 0.2 % |" in text
     assert re.search(r"\| 45\.99 % \| - \| not the same protocol \|", text)
 
 
@@ -236,8 +236,11 @@ def test_other_protocols_are_not_in_the_table_of_scores() -> None:
 def test_the_terminal_names_verdicts(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     show_results([lambada(perplexity=41.0)], tmp_path)
     shown = " ".join(capsys.readouterr().out.split())
-    assert "accuracy: 32.56 %; published 32.56 % (lm-eval, issue 2159): match to 0.2%" in shown
-    assert "perplexity: 41.00; published 40.06 (lm-eval, issue 2159): differs to 0.2%" in shown
+    assert "accuracy: 32.56 %; published 32.56 % (lm-eval, issue 2159): match to 0.2 %" in shown
+    assert (
+        "perplexity: 41.00; published 40.06 (lm-eval, issue 2159): differs by more than 0.2 %"
+        in shown
+    )
     assert re.search(r"\d+ more published, not the same protocol", shown)
 
 

@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from gpt2eval import __version__
-from gpt2eval.cli import bench, explain, rescore, run, tasks
+from gpt2eval.cli import bench, explain, rescore, run, selfcheck, tasks
 from gpt2eval.cli.options import dashes
 from gpt2eval.errors import Gpt2EvalError, StoreError
 
@@ -36,7 +36,7 @@ def app() -> None:
     """  # noqa: D301 (click wants the character itself)
 
 
-for module in (run, bench, tasks, explain, rescore):
+for module in (run, bench, tasks, explain, rescore, selfcheck):
     app.add_command(module.command)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from gpt2eval.published import DIFFERS, MATCH, judge
+from gpt2eval.published import judge
 from gpt2eval.report.sections import Section, data_mark, data_words
 from gpt2eval.report.text import (
     NOTHING,
@@ -141,9 +141,6 @@ def verdicts_markdown(section: Section) -> str:
     for label, result in section.results.items():
         for judged in judge(result):
             row, found = judged.row, judged.found
-            within = (
-                f", within {row['tolerance']:.1%}" if judged.verdict in (MATCH, DIFFERS) else ""
-            )
             unit = found.unit if found else str(row.get("unit", ""))
             rows.append(
                 [
@@ -153,7 +150,7 @@ def verdicts_markdown(section: Section) -> str:
                     markdown(row["source"]),
                     format_value(row["value"], unit),
                     format_value(found.value, unit) if found else NOTHING,
-                    f"{judged.verdict}{within}",
+                    judged.words,
                 ]
             )
     if not rows:
@@ -161,8 +158,8 @@ def verdicts_markdown(section: Section) -> str:
     header = ["checkpoint", "metric", "protocol", "source", "published", "here", "verdict"]
     return "\n\n".join(
         [
-            "Published values of the same checkpoints. A number matches if it lies no further from"
-            " the published one than the share of it that the verdict names.",
+            "Published values of the same checkpoints; the verdict says how far, of the published"
+            " value, a match may lie from it.",
             markdown_table(header, rows, text_columns=4),
         ]
     )
