@@ -250,22 +250,22 @@ def _show_published(console: Console, task: str) -> None:
 
 
 def show_rescored(rescored: Sequence[Rescored], *, written: bool) -> None:
-    """Print recorded and new numbers side by side; of parts and baselines only what is not same."""
+    """Print recorded numbers, and what they are now; of parts and baselines only what changed."""
     console = Console()
     table = Table(box=None, pad_edge=False)
-    for column in ("", "recorded", "from the records", ""):
-        table.add_column(column, justify="right" if "record" in column else "left")
+    table.add_column("", overflow="fold")
+    table.add_column("recorded", justify="right")
+    table.add_column("from the records", justify="right")
     for one in rescored:
-        name = f"{one.result.checkpoint['name']}, {one.result.name}"
-        table.add_row(Text(name, style="bold"))
-        whole = [number for number in one.numbers if _is_main(number)]
-        rest = [number for number in one.numbers if not _is_main(number)]
-        other = [number for number in rest if number.verdict != "same"]
-        for number in (*whole, *other):
-            table.add_row(*_rescored_row(number))
-        if len(rest) > len(other):
-            alike = f"  {len(rest) - len(other)} of parts and model-free systems"
-            table.add_row(Text(alike, style="dim"), "", "", Text("same"))
+        table.add_row(Text(f"{one.result.name} of {one.result.checkpoint['name']}", style="bold"))
+        alike = 0
+        for number in one.numbers:
+            if number.verdict == "same" and not _is_main(number):
+                alike += 1
+            else:
+                table.add_row(*_rescored_row(number))
+        if alike:
+            table.add_row(Text("  parts and baselines"), "", f"{alike} same")
     console.print(table)
     for one in rescored:
         if one.problem or one.note:
@@ -283,18 +283,13 @@ def _is_main(number: Number) -> bool:
     return not number.system and not (known and known.part)
 
 
-def _rescored_row(number: Number) -> tuple[Text, Text, Text, Text]:
+def _rescored_row(number: Number) -> tuple[Text, Text, Text]:
     system = f" of {number.system}" if number.system else ""
-    recorded, found = (
-        Text(format_estimate(each) if each else NOTHING) for each in (number.recorded, number.found)
-    )
-    style = "" if number.verdict == "same" else "bold red"
-    return (
-        Text(f"  {number.metric}{system}"),
-        recorded,
-        found,
-        Text(number.verdict, style="green" if number.verdict == "new" else style),
-    )
+    recorded = format_estimate(number.recorded) if number.recorded else NOTHING
+    found = format_estimate(number.found) if number.found else NOTHING
+    style = {"same": "", "new": "green"}.get(number.verdict, "bold red")
+    now = "same" if number.verdict == "same" else f"{number.verdict}: {found}"
+    return Text(f"  {number.metric}{system}"), Text(recorded), Text(now, style=style)
 
 
 def show_checks(checks: Sequence[Check], options: RunOptions) -> None:

@@ -324,7 +324,7 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_the_command_says_what_is_the_same(real: Path, toy: Path) -> None:
     done = command(real, "--data", toy)
     assert done.returncode == 0, done.stderr
-    assert "small, lambada@openai" in done.stdout
+    assert "lambada@openai of small" in done.stdout
     assert "1 of 1 results reproduced" in done.stdout
     assert "statistics as recorded" not in done.stdout
     assert "statistics as recorded" in command(real).stdout
