@@ -221,7 +221,7 @@ def _show_published(console: Console, task: str) -> None:
         return
     systems = list(models())
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(f"published of {task}, and how", ratio=3)
+    table.add_column(f"{task}, published", ratio=3)
     table.add_column("source", ratio=2, overflow="fold")
     for name in systems:
         table.add_column(name.removeprefix("gpt2-"), justify="right", no_wrap=True)
