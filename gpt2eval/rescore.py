@@ -121,6 +121,11 @@ def rescore_all(
             f"{', '.join(map(str, paths))}: timings only, which are not made of records; expected"
             " the --output of `gpt2eval run`"
         )
+    if data is not None and not any(one.data["source"] == "directory" for one in results):
+        raise UsageError(
+            f"--data {data!r}: none of these runs read a directory, but bundled samples or the hub;"
+            " leave it out"
+        )
     loaded: dict[Any, Loaded] = {}
     found = []
     for result in results:

@@ -309,6 +309,13 @@ def test_timings_are_not_rescored(run: Path, tmp_path: Path) -> None:
         rescore_all([tmp_path])
 
 
+def test_a_directory_that_no_run_read_is_an_error(run: Path, toy: Path) -> None:
+    text = (run / "result.json").read_text()
+    (run / "result.json").write_text(text.replace('"source": "directory"', '"source": "bundled"'))
+    with pytest.raises(UsageError, match="none of these runs read a directory"):
+        rescore_all([run], data=str(toy))
+
+
 # ---- the command --------------------------------------------------------------------------------
 
 
