@@ -33,6 +33,7 @@ Row = Mapping[str, Any]
 PACKED = (".gz", ".bz2", ".zip")
 MAX_UNPACKED = 2_000_000_000  # bytes of one packed file; more is a bomb, not a benchmark
 UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+UNKNOWN_FILE = "unknown file: its sha256 is not on record"
 JSON_KINDS: Mapping[type[Any], str] = {dict: "an object", list: "a list"}
 
 
@@ -174,7 +175,7 @@ def _verdict(dataset: Dataset, digests: Mapping[str, str], *, bundled: bool) -> 
         return "; ".join(dict.fromkeys(str(text) for text in known))
     if not dataset.known:
         return "no digest on record"
-    return "unknown file: its sha256 is not on record"
+    return UNKNOWN_FILE
 
 
 def _load_hub(dataset: Dataset, offline: bool) -> Loaded:

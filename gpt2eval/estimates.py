@@ -6,12 +6,13 @@ The model-free systems that stand beside a model are scored here too, by the sam
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from gpt2eval.errors import TaskError
 from gpt2eval.stats import estimate_all
-from gpt2eval.task import Metric
+from gpt2eval.task import Metric, Protocol
 from gpt2eval.types import Estimate, Generated, Request, Response, Sample, Scored
 from gpt2eval.work import Work
 
@@ -41,20 +42,37 @@ def _statistics(metric: Metric, sample: Sample, responses: Sequence[Response]) -
     return numbers
 
 
+def final(protocol: Protocol, response: Response) -> Response:
+    """A response with the part of a text that is scored."""
+    if isinstance(response, Generated):
+        return replace(response, prediction=protocol.extract(response.text))
+    return response
+
+
 def estimates(
-    work: Work, statistics: Sequence[Mapping[str, Sequence[float]]], seed: int
+    metrics: Iterable[Metric],
+    statistics: Mapping[str, Mapping[str, Sequence[float]]],
+    groups: Mapping[str, str],
+    seed: int,
 ) -> dict[str, Estimate]:
-    """statistics: of each sample, metric -> statistics. A metric without a sample has no value."""
+    """A number for each metric; one without a sample has none.
+
+    Samples are taken in the order of their ids, so that neither the order of the data nor that in
+    which records were written moves a bound of an interval, or the last bit of a sum.
+
+    statistics  id of a sample -> metric -> its statistics
+    groups      id of a sample -> its group
+    """
     questions = {}
-    for metric in work.protocol.metrics:
+    for metric in metrics:
         counted = [
-            (of_sample[metric.name], sample.group)
-            for sample, of_sample in zip(work.samples, statistics, strict=True)
-            if metric.name in of_sample
+            (statistics[name][metric.name], groups[name])
+            for name in sorted(statistics)
+            if metric.name in statistics[name]
         ]
         if counted:
-            rows, groups = zip(*counted, strict=True)
-            questions[metric.name] = (metric, rows, groups)
+            rows, units = zip(*counted, strict=True)
+            questions[metric.name] = (metric, rows, units)
     found = estimate_all(list(questions.values()), lambda: np.random.default_rng(seed))
     return dict(zip(questions, found, strict=True))
 
@@ -65,14 +83,15 @@ def baselines(work: Work, seed: int) -> dict[str, dict[str, Estimate]]:
     Metrics that ask how sure a model was have no value for them.
     """
     metrics = [metric for metric in work.protocol.metrics if not metric.confident]
+    groups = {sample.id: sample.group for sample in work.samples}
     found = {}
     for name, system in work.protocol.baselines.items():
         random = np.random.default_rng(seed)
-        statistics = [
-            _answer_statistics(metrics, sample, asked, system(sample, random))
+        statistics = {
+            sample.id: _answer_statistics(metrics, sample, asked, system(sample, random))
             for sample, asked in zip(work.samples, work.requests, strict=True)
-        ]
-        found[name] = estimates(work, statistics, seed)
+        }
+        found[name] = estimates(metrics, statistics, groups, seed)
     return found
 
 
@@ -80,14 +99,17 @@ def _answer_statistics(
     metrics: Sequence[Metric],
     sample: Sample,
     asked: Sequence[Request],
-    answer: str | Sequence[int],
+    answer: str | float | Sequence[int],
 ) -> dict[str, Sequence[float]]:
-    """Metric -> statistics of a text, or their mean over choices that are picked alike often.
+    """Metric -> statistics of a text, of a likelihood, or their mean over choices that are picked
+    alike often.
 
     What is no sum has no mean: for choices, metrics over the corpus are left out.
     """
     if isinstance(answer, str):
         return statistics_of(metrics, sample, [_written(answer)])
+    if isinstance(answer, float):
+        return statistics_of(metrics, sample, [_scored(-answer)])
     sums = [metric for metric in metrics if not metric.corpus]
     picks = [statistics_of(sums, sample, _picked(asked, choice)) for choice in answer]
     return {name: np.mean([pick[name] for pick in picks], axis=0).tolist() for name in picks[0]}
@@ -103,13 +125,18 @@ def _written(text: str) -> Generated:
 def _picked(asked: Sequence[Request], choice: int) -> list[Scored]:
     """Responses by which one choice is certain and the others are as good as impossible."""
     return [
-        Scored(
-            tokens=np.zeros(1, np.int32),
-            logprobs=np.array([0.0 if position == choice else -1e4], np.float32),
-            greedy=np.array([position == choice]),
-            context=np.zeros(1, np.int32),
-            weights=np.ones(1),
-            greedy_excluding=np.array([position == choice]),
-        )
+        _scored(0.0 if position == choice else -1e4, greedy=position == choice)
         for position in range(len(asked))
     ]
+
+
+def _scored(logprob: float, *, greedy: bool = False) -> Scored:
+    """A response of one token; its log-probability is as exact as it was given."""
+    return Scored(
+        tokens=np.zeros(1, np.int32),
+        logprobs=np.array([logprob], np.float64),
+        greedy=np.array([greedy]),
+        context=np.zeros(1, np.int32),
+        weights=np.ones(1),
+        greedy_excluding=np.array([greedy]),
+    )

@@ -20,9 +20,10 @@ import numpy as np
 from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoints
 from gpt2eval.digests import digest_items
 from gpt2eval.errors import StoreError
-from gpt2eval.estimates import baselines, estimates, metrics_of, statistics_of
+from gpt2eval.estimates import baselines, estimates, final, metrics_of, statistics_of
 from gpt2eval.options import RunOptions
 from gpt2eval.provenance import checkpoint_section, run_section, signature
+from gpt2eval.published import rows
 from gpt2eval.results import (
     FORMAT,
     RECORDS,
@@ -35,8 +36,8 @@ from gpt2eval.results import (
     run_directory,
     write_result,
 )
-from gpt2eval.task import Metric, Protocol, discover, select
-from gpt2eval.types import Generate, Generated, Record, Request, Response, Result
+from gpt2eval.task import Metric, discover, select
+from gpt2eval.types import Generate, Record, Request, Response, Result
 from gpt2eval.work import Work, check_hashable, load_work, with_scorer
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def _score(
                     item, key = runs[number], (number, index)
                     item.tokens += reply.tokens
                     item.seconds += reply.seconds
-                    answers[key][position] = _final(item.work.protocol, reply.response)
+                    answers[key][position] = final(item.work.protocol, reply.response)
                     if len(answers[key]) < wanted.get(key, len(item.work.requests[index])):
                         continue
                     if asked is askers and (more := _followup(item.work, index, answers[key])):
@@ -304,13 +305,6 @@ def _askers(runs: Sequence[Open]) -> dict[Request, list[tuple[int, int, int]]]:
     return askers
 
 
-def _final(protocol: Protocol, response: Response) -> Response:
-    """A response with the part of a text that is scored."""
-    if isinstance(response, Generated):
-        return replace(response, prediction=protocol.extract(response.text))
-    return response
-
-
 def _in_order(responses: Mapping[int, Response]) -> list[Response]:
     return [responses[position] for position in range(len(responses))]
 
@@ -342,7 +336,7 @@ def _record(work: Work, index: int, responses: Sequence[Response]) -> Record:
 
 def _result(model: Model, item: Open, options: RunOptions, started: str) -> Result:
     work, task, judge = item.work, _task_section(item.work), _judge(model, item.work)
-    known = [item.statistics[sample.id] for sample in work.samples]
+    groups = {sample.id: sample.group for sample in work.samples}
     return Result(
         checkpoint=checkpoint_section(model),
         task=task,
@@ -358,7 +352,7 @@ def _result(model: Model, item: Open, options: RunOptions, started: str) -> Resu
             ),
             **({"scorer": {"name": judge.name, "sha256": judge.sha256}} if judge else {}),
         },
-        metrics=estimates(work, known, options.seed),
+        metrics=estimates(work.protocol.metrics, item.statistics, groups, options.seed),
         ledger=item.ledger,
         signature=signature(
             model.checkpoint, task, work.provenance, options, model.n_ctx, scorer=judge
@@ -379,7 +373,10 @@ def _task_section(work: Work) -> dict[str, Any]:
         "kind": "generation" if generates else "likelihood",
         "summary": protocol.summary,
         "source": work.task.source,
-        "references": [dict(row) for row in protocol.references],
+        "story": work.task.story,
+        "references": [
+            dict(row) for row in (*protocol.references, *rows(work.task.name, protocol.name))
+        ],
     }
 
 

@@ -16,7 +16,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -68,7 +68,7 @@ class RecordWriter:
     def write(self, record: Record) -> None:
         """Append one line."""
         with _saving(self.path):
-            self.file.write(json.dumps(asdict(record), ensure_ascii=False, allow_nan=False) + "\n")
+            self.file.write(_line(record))
             self.file.flush()
 
     def close(self) -> None:
@@ -79,6 +79,15 @@ class RecordWriter:
             self.file.flush()
             os.fsync(self.file.fileno())
             self.file.close()
+
+
+def _line(record: Record) -> str:
+    return json.dumps(asdict(record), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def replace_records(directory: Path, records: Iterable[Record]) -> None:
+    """Put these records where the others are, at once; they may be made from those as they go."""
+    _replace(directory / RECORDS, map(_line, records))
 
 
 def read_records(directory: Path) -> Iterator[Record]:
@@ -218,10 +227,14 @@ def write_result(result: Result, directory: Path) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file by one with this text; StoreError where the disk says no."""
+    _replace(path, [text])
+
+
+def _replace(path: Path, pieces: Iterable[str]) -> None:
     partial = path.with_name(f"{path.name}.partial")
     with _saving(path):
         with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

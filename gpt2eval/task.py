@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from gpt2eval.data import Dataset
 
-    Baseline = Callable[[Sample, np.random.Generator], str | Sequence[int]]
+    Baseline = Callable[[Sample, np.random.Generator], str | float | Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +97,15 @@ class Protocol:
                checkpoint that the run names
     metrics    what is computed from the responses
     extract    generated text -> the part that is scored
-    baselines  model-free systems: name -> (sample, random generator) -> a text, or the indices of
-               the choices it picks from, each as often as the others
+    baselines  model-free systems: name -> (sample, random generator) -> a text; or the indices of
+               the choices it picks from, each as often as the others; or, where all metrics are of
+               the likelihood per unit of the data, what the sample costs it in nats, a float
     fewshot    examples before the question; a run puts them, rendered and joined, into
                `sample.fields["examples"]`, and `requests` begins its prompts with them
     options    every choice that can change the number, recorded in the result and its signature
-    references published numbers for orientation: {"model", "metric", "value", "source"}
+    references published numbers of a task of one's own: {"model", "metric", "value", "source"}, and
+               "tolerance", relative, where they can be judged; those of the built-in tasks are in
+               `reference_numbers.json`
     """
 
     name: str
@@ -128,6 +131,7 @@ class Task:
     kind      "likelihood" or "generation", for the layout of reports
     groups    names under which the task is found besides its own ("core")
     source    where the benchmark comes from: paper and address
+    story     why the numbers that are published of one model differ; empty: nothing to tell
     """
 
     name: str
@@ -136,6 +140,7 @@ class Task:
     protocols: tuple[Protocol, ...]
     groups: tuple[str, ...] = ()
     source: str = ""
+    story: str = ""
 
 
 # ---- discovery ----------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from gpt2eval import (
     DataError,
@@ -147,7 +146,6 @@ def protocol(
     *,
     detokenized: bool = True,
     rest: bool = True,
-    references: tuple[Any, ...] = (),
 ) -> Protocol:
     """One way to score a question."""
     alone = () if rest else (metrics.choice_accuracy("tokens"),)
@@ -164,17 +162,12 @@ def protocol(
             "detokenizer": "Penn Treebank" if detokenized else "none",
             "scored": "word and rest of the sentence" if rest else "word",
         },
-        references=references,
     )
 
 
-def protocols(
-    kind: str, paper: Sequence[float], mindspore: Sequence[float], raw: float
-) -> tuple[Protocol, ...]:
-    """The protocols of one kind; published values of GPT-2's sizes, smallest first."""
+def protocols(kind: str) -> tuple[Protocol, ...]:
+    """The protocols of one kind."""
     validation = questions(kind, "valid", 2000)
-    sizes = ("gpt2", "gpt2_medium", "gpt2_large")
-    reproduced = dict(zip(sizes, mindspore, strict=True))
     return (
         protocol(
             "paper",
@@ -185,10 +178,6 @@ def protocols(
             " publish its rules, so these are ours. Contexts too long for the model lose their"
             " beginning and are counted.",
             validation,
-            references=(
-                *recipes.paper("accuracy", paper),
-                *recipes.published("accuracy", "MindSpore, models README", **reproduced),
-            ),
         ),
         protocol(
             "raw",
@@ -196,7 +185,6 @@ def protocols(
             "As @paper on the text as it is distributed, with spaces around punctuation.",
             validation,
             detokenized=False,
-            references=recipes.published("accuracy", "transformers, issue 13761", gpt2=raw),
         ),
         protocol(
             "choice-only",
@@ -216,6 +204,16 @@ def protocols(
     )
 
 
+STORY = (
+    "GPT-2 small has 87.65 % on nouns and 83.40 % on names in the GPT-2 paper; somebody who left"
+    " the text as it is distributed got 84.35 % and 73.65 %. Undoing the spelling of the Penn"
+    " Treebank (-LRB- for a bracket, spaces before punctuation and contractions) is worth three"
+    " points on nouns and ten on names: @paper beside @raw. The paper's rules are not published;"
+    " ours are those of @paper. What is scored counts as well: in @paper and @raw a word with the"
+    " rest of its sentence, in @choice-only the word alone, which is another task. The paper takes"
+    " the validation set, because a book of the test set is in WebText (@test). Twenty sentences"
+    " do not always fit in 1,024 tokens; the report says how many contexts lost their beginning."
+)
 SOURCE = "Hill et al. 2016, https://arxiv.org/abs/1511.02301"
 
 CBT_CN = Task(
@@ -223,10 +221,9 @@ CBT_CN = Task(
     version=1,
     summary="the common noun that is missing from a children's book",
     source=SOURCE,
+    story=STORY,
     groups=("gpt2-paper",),
-    protocols=protocols(
-        "CN", (0.8765, 0.9235, 0.9345, 0.9330), (0.8785, 0.9210, 0.9370), raw=0.8435
-    ),
+    protocols=protocols("CN"),
 )
 
 CBT_NE = Task(
@@ -234,8 +231,7 @@ CBT_NE = Task(
     version=1,
     summary="the name that is missing from a children's book",
     source=SOURCE,
+    story=STORY,
     groups=("gpt2-paper",),
-    protocols=protocols(
-        "NE", (0.8340, 0.8710, 0.8800, 0.8905), (0.8510, 0.8755, 0.8910), raw=0.7365
-    ),
+    protocols=protocols("NE"),
 )

@@ -22,7 +22,6 @@ from gpt2eval import (
     Task,
     data,
     metrics,
-    recipes,
 )
 
 DOMAINS = ("mctest", "gutenberg", "race", "cnn", "wikipedia")
@@ -211,17 +210,6 @@ COQA = Task(
                 "decoding": "greedy",
                 "scored": "first line",
             },
-            references=(
-                *recipes.published("f1", f"{recipes.PAPER}, section 3.5", gpt2_xl=0.55),
-                *recipes.published("f1", "official script, openai/gpt-2 issue 307", gpt2_xl=0.287),
-                *recipes.published(
-                    "f1_best",
-                    "MindSpore reproduction, answers cut at a full stop",
-                    gpt2=0.2594,
-                    gpt2_medium=0.4369,
-                    gpt2_large=0.4939,
-                ),
-            ),
         ),
         Protocol(
             name="lm-eval",

@@ -41,7 +41,6 @@ ENWIK8 = Task(
                 " @stride-512 comes close at a sixteenth of the work. The paper gives"
                 " neither its split nor its stride."
             ),
-            references=recipes.paper("bits_per_byte", (1.16, 1.01, 0.97, 0.93)),
         ),
         recipes.characters(
             "stride-512",
@@ -54,7 +53,6 @@ ENWIK8 = Task(
                 "As @paper in windows that advance by 512 tokens: every token has at least half of"
                 " the model's length as context, and a model that uses it all is a little worse."
             ),
-            references=recipes.paper("bits_per_byte", (1.16, 1.01, 0.97, 0.93)),
         ),
     ),
 )

@@ -115,17 +115,6 @@ HELLASWAG = Task(
                 " second half of the context, so numbers can differ a little from the hub's text."
             ),
             options={"text": "lm-eval", "context": "activity and context"},
-            references=(
-                *recipes.published(
-                    "accuracy", "lm-eval, quoted by llm.c hellaswag.py", gpt2=0.2892, gpt2_xl=0.4004
-                ),
-                *recipes.published(
-                    "accuracy_norm",
-                    "lm-eval, quoted by llm.c hellaswag.py",
-                    gpt2=0.3114,
-                    gpt2_xl=0.5089,
-                ),
-            ),
         ),
         recipes.multiple_choice(
             "llm.c",
@@ -144,20 +133,6 @@ HELLASWAG = Task(
                 " llm.c in the text: put hellaswag_val.jsonl beside it, or use the hub."
             ),
             options={"text": "as distributed", "context": "context"},
-            references=(
-                *recipes.published("accuracy", "llm.c hellaswag.py", gpt2=0.2859, gpt2_xl=0.3842),
-                *recipes.published(
-                    "accuracy_tokens", "llm.c hellaswag.py", gpt2=0.2955, gpt2_xl=0.4893
-                ),
-                *recipes.published(
-                    "accuracy_tokens",
-                    "llm.c vislog.ipynb",
-                    gpt2=0.294463,
-                    gpt2_medium=0.375224,
-                    gpt2_large=0.431986,
-                    gpt2_xl=0.488946,
-                ),
-            ),
         ),
     ),
 )

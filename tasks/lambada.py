@@ -25,7 +25,6 @@ from gpt2eval import (
     Task,
     data,
     metrics,
-    recipes,
 )
 
 # NLTK's English stop words in the form that reproductions of the paper use (cybertronai/bflm).
@@ -84,7 +83,19 @@ WHOLE_WORD = (
     metrics.sample_perplexity(per="passages"),
 )
 
-PAPER = recipes.paper("accuracy", (0.4599, 0.5548, 0.6012, 0.6324))
+STORY = (
+    "GPT-2 small gets 32.56 % in @openai, as in lm-eval, and 45.99 % in the GPT-2 paper. Both are"
+    " right, about different questions. @openai asks for the whole last word: each of its tokens"
+    " must be the model's first choice. 1,143 of the 5,153 words have more than one token, and the"
+    " last piece of a word is easy when the others are given: asked for the last token alone"
+    " (@openai-last-token), the same checkpoint gets 46.67 %. That is the nearest anybody has come"
+    " to the paper's number by a rule that can be written down. The paper itself speaks of a"
+    " filter of stop words, which for its largest model makes 63.24 % of 52.66 %, and publishes"
+    " neither the list nor whether words or tokens are counted; with a list of NLTK the small"
+    " model gets 41.98 % of the words (@openai-stopwords). The text matters as much: on the"
+    " official one, lower-cased and tokenised (@standard), 26 to 33 % of the words have been"
+    " reported."
+)
 
 LAMBADA = Task(
     name="lambada",
@@ -92,6 +103,7 @@ LAMBADA = Task(
     summary="the last word of a passage",
     source="Paperno et al. 2016, https://arxiv.org/abs/1606.06031",
     groups=("core", "gpt2-paper"),
+    story=STORY,
     protocols=(
         Protocol(
             name="openai",
@@ -106,12 +118,6 @@ LAMBADA = Task(
             requests=requests,
             metrics=WHOLE_WORD,
             options={"text": "OpenAI", "target": "last word", "filter": "none"},
-            references=(
-                *recipes.published("accuracy", "lm-eval, issue 2159", gpt2=0.3256),
-                *recipes.published("perplexity", "lm-eval, issue 2159", gpt2=40.0554),
-                *recipes.published("accuracy", "lm-eval, gpt-neo README", gpt2_xl=0.5121),
-                *recipes.published("perplexity", "lm-eval, gpt-neo README", gpt2_xl=10.634),
-            ),
         ),
         Protocol(
             name="openai-last-token",
@@ -131,11 +137,6 @@ LAMBADA = Task(
                 metrics.sample_perplexity(per="passages", tokens="last"),
             ),
             options={"text": "OpenAI", "target": "last token", "filter": "none"},
-            references=(
-                *recipes.published("accuracy", "cybertronai/bflm", gpt2=0.4667),
-                *PAPER,
-                *recipes.paper("perplexity", (35.13, 15.60, 10.87, 8.63)),
-            ),
         ),
         Protocol(
             name="openai-stopwords",
@@ -158,10 +159,6 @@ LAMBADA = Task(
                 "filter": f"{len(STOP_WORDS)} stop words at the first token",
                 "stop_words_sha256": hashlib.sha256(" ".join(STOP_WORDS).encode()).hexdigest(),
             },
-            references=(
-                *recipes.published("accuracy", "cybertronai/bflm", gpt2=0.4198),
-                *PAPER,
-            ),
         ),
         Protocol(
             name="standard",

@@ -43,7 +43,6 @@ NQ_OPEN = Dataset(
         )
     },
 )
-SECTION = f"{recipes.PAPER}, section 3.8"
 
 NATURAL_QUESTIONS = Task(
     name="natural_questions",
@@ -72,10 +71,6 @@ NATURAL_QUESTIONS = Task(
                 " neither its examples nor their number. The floor is the commonest answer to"
                 " the other questions with the same first word, as the paper's baseline by type of"
                 " question, counted on the questions that are scored."
-            ),
-            references=(
-                *recipes.published("exact_match", SECTION, gpt2_xl=0.041),
-                *recipes.published("exact_match_top1", SECTION, gpt2_xl=0.631),
             ),
         ),
         recipes.closed_book(

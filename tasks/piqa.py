@@ -80,10 +80,6 @@ PIQA = Task(
                 " by character (accuracy_norm) or by byte."
             ),
             options={"prompt": "Question: goal\\nAnswer:"},
-            references=(
-                *recipes.published("accuracy", "crumb/gpt2023 model card", gpt2=0.6289),
-                *recipes.published("accuracy", "EleutherAI, gpt-neo README", gpt2_xl=0.7078),
-            ),
         ),
     ),
 )

@@ -50,12 +50,26 @@ TEST = Dataset(
     },
 )
 
+STORY = (
+    "GPT-2 small has 65.85 in the GPT-2 paper, and 52.53 and 79.65 in one thread about"
+    " transformers. The test set has 78,669 words in 3,761 lines, without capitals or punctuation,"
+    " 4,794 of them `<unk>` and all numbers `N`; that is 82,430 words and line ends, but 105,632"
+    " tokens of GPT-2 when blank lines stand between lines. Per token (@token) is therefore always"
+    " less than per word (@paper): the same log-likelihood, divided by more. The rest is the text."
+    " It is so far from what people write that undoing its spelling counts for more than"
+    " elsewhere, and the paper's rules for that are not known, only that `<unk>` stays; others"
+    " write something else for `<unk>` and `N`, and their numbers are on another scale. OpenAI's"
+    " own second run of the largest model gave 36.51 where the paper has 35.76, so closer"
+    " agreement is not to be expected."
+)
+
 PTB = Task(
     name="ptb",
     version=1,
     summary="the Wall Street Journal, language modelling",
     source="Mikolov et al. 2010, https://doi.org/10.21437/Interspeech.2010-343",
     groups=("gpt2-paper",),
+    story=STORY,
     protocols=(
         Protocol(
             name="paper",
@@ -75,13 +89,13 @@ PTB = Task(
                     "word_perplexity", "words and line ends", lambda s: s.fields["words+eos"]
                 ),
             ),
+            baselines={recipes.UNIGRAM: recipes.unigram},
             options={
                 "detokenizer": "invertible",
                 "unk": "kept",
                 "stride": 32,
                 "prefix": "<|endoftext|>",
             },
-            references=recipes.paper("word_perplexity", (65.85, 47.33, 40.31, 35.76)),
         ),
         Protocol(
             name="token",
@@ -97,9 +111,6 @@ PTB = Task(
             requests=lambda sample: recipes.stretch(sample, "hf-docs", 1024),
             metrics=(metrics.token_perplexity(),),
             options={"text": "raw", "join": "\\n\\n", "stride": 1024, "prefix": "none"},
-            references=recipes.published(
-                "token_perplexity", "transformers issue 13786", gpt2=52.53
-            ),
         ),
     ),
 )

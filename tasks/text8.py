@@ -49,7 +49,6 @@ TEXT8 = Task(
                 " @stride-512 comes close at a sixteenth of the work. The paper gives"
                 " neither its split nor its stride."
             ),
-            references=recipes.paper("bits_per_character", (1.17, 1.06, 1.02, 0.98)),
         ),
         recipes.characters(
             "stride-512",
@@ -62,7 +61,6 @@ TEXT8 = Task(
                 "As @paper in windows that advance by 512 tokens: every token has at least half of"
                 " the model's length as context, and a model that uses it all is a little worse."
             ),
-            references=recipes.paper("bits_per_character", (1.17, 1.06, 1.02, 0.98)),
         ),
     ),
 )

@@ -152,9 +152,6 @@ COLLECTION = Dataset(
         ),
     },
 )
-PAPER = recipes.published(
-    "accuracy", f"{recipes.PAPER}, section 3.4, full or partial not stated", gpt2_xl=0.7070
-)
 
 
 def protocol(
@@ -177,7 +174,6 @@ def protocol(
         metrics=(metrics.choice_accuracy(per="schemas"), *by_length),
         baselines={"chance": recipes.chance},
         options={"scored": scored, "spaces": 1 + len(space)},
-        references=PAPER if name != "lm-eval" else (),
     )
 
 

@@ -293,7 +293,7 @@ def test_tasks_and_explain(tmp_path):
     assert "group core: " in listed.stdout
     told = gpt2eval("explain", "wikitext2", cwd=tmp_path)
     assert told.returncode == 0
-    for text in ("wikitext2@lm-eval", "wikitext2@hf-docs-512", "241,335", "published: gpt2"):
+    for text in ("wikitext2@lm-eval", "wikitext2@hf-docs-512", "241,335", "29.41", "@lm-eval"):
         assert text in told.stdout
     wrong = gpt2eval("explain", "wikitext", cwd=tmp_path)
     assert wrong.returncode == 2

@@ -78,6 +78,10 @@ def test_wheel_has_every_data_file(in_wheel, room):
     assert expected or room == "report"
 
 
+def test_wheel_has_the_published_numbers(in_wheel):
+    assert in_wheel["gpt2eval/reference_numbers.json"] > 10_000
+
+
 def test_wheel_has_every_module(in_wheel):
     engine = {name for name in files_below(ROOT / "gpt2eval") if name.endswith(".py")}
     tasks = {

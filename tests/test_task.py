@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +285,8 @@ def test_baselines(name: str) -> None:
         for sample, answer in zip(samples, answers, strict=True):
             if isinstance(answer, str):
                 assert answer.strip()
+            elif isinstance(answer, float):
+                assert answer > 0
             else:
                 assert answer
                 assert set(answer) <= set(range(len(sample.fields["choices"])))
@@ -303,11 +304,7 @@ def test_protocol(name: str) -> None:
     assert names
     assert len(set(names)) == len(names)
     assert json.loads(json.dumps(protocol.options, allow_nan=False)) == protocol.options
-    for reference in protocol.references:
-        assert reference["metric"] in names
-        assert math.isfinite(reference["value"])
-        assert reference["source"]
-        assert reference["model"]
+    assert not protocol.references  # they are in reference_numbers.json
 
 
 @pytest.mark.parametrize("task", BUILT_IN.values(), ids=BUILT_IN.keys())

@@ -17,7 +17,7 @@ from typing import NoReturn
 import click
 
 from gpt2eval import __version__
-from gpt2eval.cli import bench, explain, run, tasks
+from gpt2eval.cli import bench, explain, rescore, run, selfcheck, tasks
 from gpt2eval.cli.options import dashes
 from gpt2eval.errors import Gpt2EvalError, StoreError
 
@@ -38,7 +38,7 @@ def app() -> None:
     """  # noqa: D301 (click wants the character itself)
 
 
-for module in (run, bench, tasks, explain):
+for module in (run, bench, tasks, explain, rescore, selfcheck):
     app.add_command(module.command)
 
 
@@ -59,8 +59,9 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # an arrow must not stop an ASCII terminal
             stream.reconfigure(errors="replace")
+    code = 0
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False) or 0  # what a command gave to click's Exit
         if sys.stdout is not None:
             sys.stdout.flush()
     except click.exceptions.Exit as error:
@@ -83,4 +84,4 @@ def main() -> NoReturn:
             err=True,
         )
         sys.exit(StoreError.exit_code)
-    sys.exit(0)
+    sys.exit(code)

@@ -9,6 +9,7 @@ from typing import Any
 from gpt2eval import metrics
 from gpt2eval.data import Dataset, Row
 from gpt2eval.recipes.detokenizers import Rule
+from gpt2eval.recipes.floors import UNIGRAM, unigram, unigram_nats
 from gpt2eval.task import Protocol
 from gpt2eval.types import Request, Rolling, Sample
 
@@ -21,7 +22,8 @@ def stretches_of_lines(
     prepare   a line of the data -> the line as the model reads it
     between   what stands between two lines
     end       what stands after the last
-    `words+eos` counts the words of the data and one line end a line, whatever `prepare` does.
+    `words+eos` counts the words of the data and one line end a line, whatever `prepare` does, and
+    `unigram_nats` is what they cost a unigram model.
     """
     lines = [str(row["text"]) for row in rows]
     blocks = [lines[at : at + size] for at in range(0, len(lines), size)]
@@ -29,15 +31,19 @@ def stretches_of_lines(
     if parts:
         parts[-1] = parts[-1].removesuffix(between) + end
     stream = "".join(parts)
+    units = [[unit for line in block for unit in (*line.split(), "\n")] for block in blocks]
     start = 0
-    for number, (block, part) in enumerate(zip(blocks, parts, strict=True), 1):
+    for number, (part, words, nats) in enumerate(
+        zip(parts, units, unigram_nats(units), strict=True), 1
+    ):
         yield Sample(
             id=str(number),
             fields={
                 "stream": stream,
                 "start": start,
                 "end": start + len(part),
-                "words+eos": sum(len(line.split()) for line in block) + len(block),
+                "words+eos": len(words),
+                "unigram_nats": nats,
             },
         )
         start += len(part)
@@ -68,17 +74,21 @@ def characters(
     def samples(rows: Iterable[Row]) -> Iterator[Sample]:
         stream = "".join(row["text"] for row in rows)
         cuts = [round(len(stream) * part / 50) for part in range(51)]
-        for number, (start, end) in enumerate(pairwise(cuts), 1):
-            if start < end:
-                own = stream[start:end]
-                begin = max(0, start - AROUND)
-                fields = {
-                    "stream": stream[begin : end + AROUND],
-                    "start": start - begin,
-                    "end": end - begin,
-                    "count": len(own.encode()) if unit == "bytes" else len(own),
-                }
-                yield Sample(id=str(number), fields=fields)
+        places = [(start, end) for start, end in pairwise(cuts) if start < end]
+        texts = [stream[start:end] for start, end in places]
+        units = [text.encode() if unit == "bytes" else text for text in texts]
+        for number, ((start, end), own, nats) in enumerate(
+            zip(places, units, unigram_nats(units), strict=True), 1
+        ):
+            begin = max(0, start - AROUND)
+            fields = {
+                "stream": stream[begin : end + AROUND],
+                "start": start - begin,
+                "end": end - begin,
+                "count": len(own),
+                "unigram_nats": nats,
+            }
+            yield Sample(id=str(number), fields=fields)
 
     one = unit.removesuffix("s")
     return Protocol(
@@ -88,6 +98,7 @@ def characters(
         samples=samples,
         requests=lambda sample: stretch(sample, "sliding", stride),
         metrics=(metrics.bits(f"bits_per_{one}", unit, lambda sample: sample.fields["count"]),),
+        baselines={UNIGRAM: unigram},
         options={
             "text": f"last {size} {unit}, as it is",
             "stride": stride,

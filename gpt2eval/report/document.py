@@ -14,6 +14,7 @@ from gpt2eval.report.tables import (
     markdown_table,
     section_markdown,
     summary_markdown,
+    verdicts_markdown,
 )
 from gpt2eval.report.text import (
     NOTHING,
@@ -31,6 +32,8 @@ def report_markdown(title: str, sections: Sequence[Section], pictures: Sequence[
     """The whole page; links are relative to its directory."""
     results = [result for section in sections for result in section.results.values()]
     overall = [picture for picture in pictures if not picture.section]
+    names = [section.first.task["name"] for section in sections]
+    firsts = [name not in names[:place] for place, name in enumerate(names)]
     parts = [
         f"# {markdown(title or 'GPT-2 evaluation')}",
         banner(results),
@@ -41,7 +44,10 @@ def report_markdown(title: str, sections: Sequence[Section], pictures: Sequence[
         "Tables as files: [summary.csv](tables/summary.csv), [results.csv](tables/results.csv) "
         "(one row a number).",
         *(_embed(picture) for picture in overall),
-        *(_section(section, pictures) for section in sections),
+        *(
+            _section(section, pictures, first)
+            for section, first in zip(sections, firsts, strict=True)
+        ),
         "## Speed and memory",
         speed_table(sections),
         "## How to reproduce",
@@ -126,7 +132,8 @@ def speed_table(sections: Sequence[Section]) -> str:
     return markdown_table(header.split("|"), rows, text_columns=3)
 
 
-def _section(section: Section, pictures: Sequence[Picture]) -> str:
+def _section(section: Section, pictures: Sequence[Picture], told: bool) -> str:
+    """One task@protocol; `told`: with the story of the task, which its first section tells."""
     task = section.first.task
     options = ", ".join(f"{key} = {value}" for key, value in task.get("options", {}).items())
     protocol = f"Protocol {task['protocol']}, version {task.get('version', '?')}"
@@ -137,7 +144,9 @@ def _section(section: Section, pictures: Sequence[Picture]) -> str:
         markdown(f"{protocol}; {options}" if options else protocol) + ".",
         f"Benchmark: {markdown(task['source'])}." if task.get("source") else "",
         section_markdown(section),
+        verdicts_markdown(section),
         _published_note(section),
+        markdown(task.get("story", "")) if told and not section.bundled else "",
         *(_embed(picture) for picture in pictures if picture.section == section.title),
         _data(section),
         _ledgers(section),

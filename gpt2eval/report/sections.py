@@ -73,11 +73,13 @@ class Section:
 
     @property
     def references(self) -> list[Mapping[str, Any]]:
-        """Published numbers; none for bundled data, which they were not measured on."""
+        """Published numbers of this protocol; none for bundled data, on which none was measured."""
         if self.bundled:
             return []
         return [
-            row for row in self.first.task.get("references", ()) if row["metric"] in self.metrics
+            row
+            for row in self.first.task.get("references", ())
+            if row["metric"] in self.metrics and row.get("same", True)
         ]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from gpt2eval.published import judge
 from gpt2eval.report.sections import Section, data_mark, data_words
 from gpt2eval.report.text import (
     NOTHING,
@@ -132,6 +133,36 @@ def parts_markdown(section: Section) -> str:
         named = f"{markdown(name)} {arrow(each.higher_is_better)}"
         rows.append([named, format_count(each.n), *cells])
     return markdown_table(header, rows)
+
+
+def verdicts_markdown(section: Section) -> str:
+    """What was published of the checkpoints themselves, and whether the numbers here agree."""
+    rows = []
+    for label, result in section.results.items():
+        for judged in judge(result):
+            row, found = judged.row, judged.found
+            unit = found.unit if found else str(row.get("unit", ""))
+            rows.append(
+                [
+                    markdown(label),
+                    markdown(row["metric"]),
+                    markdown(row.get("how", "")) or NOTHING,
+                    markdown(row["source"]),
+                    format_value(row["value"], unit),
+                    format_value(found.value, unit) if found else NOTHING,
+                    judged.words,
+                ]
+            )
+    if not rows:
+        return ""
+    header = ["checkpoint", "metric", "protocol", "source", "published", "here", "verdict"]
+    return "\n\n".join(
+        [
+            "Published values of the same checkpoints; the verdict says how far, of the published"
+            " value, a match may lie from it.",
+            markdown_table(header, rows, text_columns=4),
+        ]
+    )
 
 
 def metrics_markdown(section: Section) -> str:

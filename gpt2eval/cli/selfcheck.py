@@ -1,0 +1,32 @@
+"""`gpt2eval selfcheck`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gpt2eval.cli.options import run_options
+from gpt2eval.options import RunOptions
+
+
+@click.command("selfcheck")
+@run_options("models", "data", "output", "batch_size", "dtype", "device", "offline")
+@click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
+def command(quiet: bool, **values: Any) -> None:
+    """Check that this machine, dtype and batch policy give the numbers that are known.
+
+    The bundled checkpoints have answers on record, made by transformers; nothing else is needed.
+    Of OpenAI's checkpoints, --model gpt2 say, numbers were published, and their texts are read from
+    --data or the hub. Exit code 1 if a number is wrong.
+    """
+    options = RunOptions(**values)
+    from gpt2eval.selfcheck import selfcheck
+    from gpt2eval.terminal import progress_bar, show_checks
+
+    with progress_bar(quiet) as progress:
+        checks = selfcheck(options, progress)
+    if not quiet:
+        show_checks(checks, options)
+    if not all(check.passed for check in checks):
+        raise click.exceptions.Exit(1)
