@@ -7,8 +7,9 @@ metric is tested as its statistics allow; docs/statistics.md says which test is 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from math import ceil, isclose, isfinite, isnan, sqrt
@@ -18,11 +19,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from gpt2eval.errors import ComparisonError, StoreError, UsageError
-from gpt2eval.labels import checkpoint_labels
+from gpt2eval.labels import checkpoint_labels, is_bundled
 from gpt2eval.metrics.bleu import _bleu, _chrf
 from gpt2eval.metrics.likelihood import _bits, _exp_ratio, _ratio
 from gpt2eval.metrics.rouge import _points
-from gpt2eval.results import read_records
+from gpt2eval.results import find_results, finite, read_records, unfinished_runs
+from gpt2eval.seeds import compare_seeds, variants
 from gpt2eval.significance import (
     ALPHA,
     CORRECTIONS,
@@ -83,10 +85,33 @@ def compare(
     if correction not in CORRECTIONS:
         raise UsageError(f"--correction {correction!r}; expected {', '.join(CORRECTIONS)}")
     labelled = label(results)
-    if group_by is not None:
-        raise NotImplementedError
-    first = pick(list(dict.fromkeys(name for name, _ in labelled)), baseline, "--baseline")
-    wanted = _wanted(labelled, metrics)
+    if group_by is None:
+        first = pick(list(dict.fromkeys(name for name, _ in labelled)), baseline, "--baseline")
+        settings = Settings(seed, level, allow_intersection, tuple(metrics), tasks_dir)
+        return compare_labelled(labelled, first, correction, settings)
+    if allow_intersection:
+        raise UsageError(
+            "--group-by compares whole runs, --allow-intersection parts of them; leave one out"
+        )
+    return _compare_variants(labelled, baseline, group_by, metrics, correction, level)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `compare` is asked besides the results; the fields are its arguments."""
+
+    seed: int = 0
+    level: float = LEVEL
+    allow_intersection: bool = False
+    metrics: tuple[str, ...] = ()
+    tasks_dir: str | Path | None = None
+
+
+def compare_labelled(
+    labelled: Sequence[tuple[str, Result]], first: str, correction: str, settings: Settings
+) -> list[Comparison]:
+    """`compare` for results that have labels, with `first` as the baseline."""
+    wanted = _wanted(labelled, settings.metrics)
     _check_overlap(labelled, first)
     tests = sum(
         wanted(result.name, metric)
@@ -96,24 +121,35 @@ def compare(
     )
     # A corrected p-value must be able to come out small, however many tests there are.
     draws = max(RESAMPLES, 2 * ceil(tests / ALPHA))
-    settings = _Settings(seed, level, draws, allow_intersection, bool(metrics))
-    tasks = discover(tasks_dir)
-    found = []
+    tasks = discover(settings.tasks_dir)
+    found: list[_Tested] = []
     for runs in _by_task(labelled).values():
         if first in runs and len(runs) > 1:
-            found += _compare_task(first, runs, wanted, settings, tasks)
+            pairs = _pairs(first, runs, wanted, settings, tasks)
+            found += _judge(runs[first].name, pairs, settings, draws)
     return correct(found, correction)
 
 
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """What a call of `compare` is asked; `named`: metrics were asked for by name."""
-
-    seed: int
-    level: float
-    draws: int
-    intersection: bool
-    named: bool
+def _compare_variants(
+    labelled: Sequence[tuple[str, Result]],
+    baseline: str | None,
+    pattern: str,
+    metrics: Sequence[str],
+    correction: str,
+    level: float,
+) -> list[Comparison]:
+    """`compare` with seeds as units: whole results, no records."""
+    runs, wanted = _by_task(labelled), _wanted(labelled, metrics)
+    groups = variants(list(dict.fromkeys(name for name, _ in labelled)), pattern)
+    first = pick(list(groups), baseline, "--baseline")
+    for results in runs.values():
+        one, *others = results.items()
+        for other in others:
+            _check_comparable(one, other, samples=True)
+    found = compare_seeds(runs, groups, first, wanted, level)
+    outside = [bool(one.p is None or (one.part and not metrics)) for one in found]
+    keys = [None if out else number for number, out in enumerate(outside)]
+    return correct(list(zip(found, keys, strict=True)), correction)
 
 
 # ---- which results ------------------------------------------------------------------------------
@@ -192,6 +228,53 @@ def _check_overlap(labelled: Sequence[tuple[str, Result]], first: str) -> None:
             )
 
 
+def find(names: Sequence[str], output: str, tasks: str | None = None) -> list[Result]:
+    """`results.find_results`, of these tasks alone; whatever cannot be read is bad input."""
+    try:
+        results = find_results(names, output)
+    except StoreError as error:
+        raise ComparisonError(str(error)) from error
+    return results if tasks is None else of_tasks(results, tasks)
+
+
+def remarks(
+    results: Sequence[Result], baseline: str | None = None, group_by: str | None = None
+) -> list[str]:
+    """What a reader of the comparisons has to know of what is not in them; a line each."""
+    lines = [f"not finished, left out: {path}" for path in unfinished_runs(results)]
+    if any(is_bundled(result) for result in results):
+        lines.append("the samples are those that come with gpt2eval: no benchmark scores")
+    return lines if group_by else [*left_out(results, baseline), *lines]
+
+
+def as_text(comparisons: Sequence[Comparison], said: Sequence[str]) -> str:
+    """JSON with all numbers in full: {"format", "comparisons", "remarks"}."""
+    content = {
+        "format": 1,
+        "comparisons": [asdict(comparison) for comparison in comparisons],
+        "remarks": list(said),
+    }
+    return json.dumps(finite(content), ensure_ascii=False, indent=2, allow_nan=False)
+
+
+def of_tasks(results: Sequence[Result], text: str) -> list[Result]:
+    """The results of these tasks: names and globs with commas; a protocol may follow each."""
+    kept: set[int] = set()
+    for name in filter(None, (piece.strip() for piece in text.split(","))):
+        meant = {
+            number
+            for number, result in enumerate(results)
+            if fnmatchcase(result.name, name) or fnmatchcase(str(result.task["name"]), name)
+        }
+        if not meant:
+            there = sorted({result.name for result in results})
+            near = get_close_matches(name, there, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"no result is of task {name!r}{hint}; there are {_list(there)}")
+        kept |= meant
+    return [result for number, result in enumerate(results) if number in kept]
+
+
 def left_out(results: Sequence[Result], baseline: str | None = None) -> list[str]:
     """What `compare` says nothing about, since only one side has it; a line each."""
     labelled = label(results)
@@ -252,11 +335,13 @@ def _check_there(
 
 
 def names(pattern: str, task: str, metric: str) -> bool:
-    """Whether a pattern names the metric: alone, after its task, or after its task@protocol."""
-    bare = task.partition("@")[0]
-    return any(
-        fnmatchcase(text, pattern) for text in (metric, f"{task}/{metric}", f"{bare}/{metric}")
-    )
+    """Whether a pattern names the metric."""
+    return any(fnmatchcase(text, pattern) for text in metric_names(task, metric))
+
+
+def metric_names(task: str, metric: str) -> tuple[str, ...]:
+    """What a metric goes by: alone, after its task@protocol, and after its task."""
+    return metric, f"{task}/{metric}", f"{task.partition('@')[0]}/{metric}"
 
 
 # ---- do they answer the same question? ----------------------------------------------------------
@@ -382,7 +467,7 @@ def _align(
     baseline: tuple[str, _Run],
     candidate: tuple[str, _Run],
     allowed: Sequence[str],
-    settings: _Settings,
+    settings: Settings,
 ) -> tuple[_Common, list[str]]:
     """What two runs have in common, with words on what is left out."""
     (first, ours), (second, theirs) = baseline, candidate
@@ -398,7 +483,7 @@ def _align(
         places = [(n, place[name]) for n, name in enumerate(ours.ids) if name in place]
         both = np.array(places, dtype=np.intp).reshape(-1, 2)
         common = _Common(both[:, 0], both[:, 1], len(places))
-        if not (settings.intersection or ours.failed or theirs.failed):
+        if not (settings.allow_intersection or ours.failed or theirs.failed):
             raise ComparisonError(_other_samples(baseline, candidate))
         notes.append(
             f"{len(places):,} samples that both have, of {len(ours.ids):,} and {len(theirs.ids):,}"
@@ -601,14 +686,14 @@ class _Pair:
         return np.asarray(self.theirs[:, 0] - self.ours[:, 0])
 
 
-def _compare_task(
+def _pairs(
     first: str,
     runs: Mapping[str, Result],
     wanted: Callable[[str, str], bool],
-    settings: _Settings,
+    settings: Settings,
     tasks: Mapping[str, Task],
-) -> list[_Tested]:
-    """All candidates on one task@protocol."""
+) -> list[_Pair]:
+    """All candidates with the baseline, metric by metric, on one task@protocol."""
     ours = _read(runs[first])
     functions: dict[str, _Function] = {}
     pairs: list[_Pair] = []
@@ -616,7 +701,7 @@ def _compare_task(
         if name == first:
             continue
         allowed = _check_comparable(
-            (first, runs[first]), (name, result), samples=not settings.intersection
+            (first, runs[first]), (name, result), samples=not settings.allow_intersection
         )
         theirs = _read(result)
         common, notes = _align((first, ours), (name, theirs), allowed, settings)
@@ -633,7 +718,7 @@ def _compare_task(
             pairs.append(
                 _pair((first, ours), (name, theirs), metric, functions[metric], common, notes)
             )
-    return _judge(runs[first].name, pairs, settings)
+    return pairs
 
 
 def _pair(
@@ -664,7 +749,7 @@ def _pair(
     return _Pair(metric, first, second, estimates, function, a, b, n, grouped, notes)
 
 
-def _judge(task: str, pairs: Sequence[_Pair], settings: _Settings) -> list[_Tested]:
+def _judge(task: str, pairs: Sequence[_Pair], settings: Settings, draws: int) -> list[_Tested]:
     """The comparisons of pairs; what is drawn is shared by all with equally many units."""
 
     def fresh() -> np.random.Generator:
@@ -672,7 +757,7 @@ def _judge(task: str, pairs: Sequence[_Pair], settings: _Settings) -> list[_Test
 
     drawing = {n: pair for n, pair in enumerate(pairs) if not pair.obstacle and not pair.mcnemar}
     moving = {n: _exchange(pair) for n, pair in drawing.items() if not pair.equal}
-    tossed = permute_all(list(moving.values()), fresh, settings.draws)
+    tossed = permute_all(list(moving.values()), fresh, draws)
     permutations = dict(zip(moving, tossed, strict=True))
     drawn = _bootstrap(drawing.values(), fresh)
     found = []
@@ -724,7 +809,7 @@ class _Verdict:
     notes: tuple[str, ...] = ()
 
 
-def _by_discordant(pair: _Pair, settings: _Settings) -> _Verdict:
+def _by_discordant(pair: _Pair, settings: Settings) -> _Verdict:
     """Right or wrong: only samples on which the two differ speak."""
     wins, _, losses = _tally(pair)
     discordant = wins + losses
@@ -752,20 +837,20 @@ def _by_resampling(
     pair: _Pair,
     sums: tuple[NDArray[np.float64], NDArray[np.float64]],
     permutation: Permutation | None,
-    settings: _Settings,
+    settings: Settings,
 ) -> _Verdict:
     """A metric of sums: permutation for p, bootstrap for the interval."""
     units, seed = len(pair.ours), settings.seed
     with np.errstate(all="ignore"):
         differences = pair.function.value(sums[1]) - pair.function.value(sums[0])
         error = float(np.std(differences, ddof=1))
-    low, high = percentiles(differences, settings.level)
+    bounds: tuple[float | None, float | None] = percentiles(differences, settings.level)
     interval = f"interval: paired bootstrap, {RESAMPLES} resamples, seed {seed}"
-    if isnan(low) or isnan(high):
-        low, high, interval = None, None, "no interval: a resample has no value"
+    if np.isnan(differences).any():
+        bounds, interval = (None, None), "no interval: a resample has no value"
     if permutation is None:
         test = f"no test: both have the same statistics on every {pair.unit}; {interval}"
-        return _Verdict(test, low, high, effect_name="d_z")
+        return _Verdict(test, *bounds, effect_name="d_z")
     if pair.function.kind == "likelihood" and pair.differences is not None:
         test = "sign-flip permutation test of log-likelihoods"
     else:
@@ -785,8 +870,7 @@ def _by_resampling(
         notes.append(f"{units} {pair.unit}s: the interval is rough")
     return _Verdict(
         f"{test}; {interval}",
-        low,
-        high,
+        *bounds,
         permutation.p,
         _standardised(pair, error),
         "d_z",
@@ -827,7 +911,7 @@ def _tally(pair: _Pair) -> tuple[int, int, int]:
     return wins, len(pair.ours) - wins - losses, losses
 
 
-def _tested(task: str, pair: _Pair, verdict: _Verdict, settings: _Settings) -> _Tested:
+def _tested(task: str, pair: _Pair, verdict: _Verdict, settings: Settings) -> _Tested:
     if pair.function.kind == "untested":
         baseline, candidate = (estimate.value for estimate in pair.estimates)
         wins = ties = losses = units = 0
@@ -863,7 +947,7 @@ def _tested(task: str, pair: _Pair, verdict: _Verdict, settings: _Settings) -> _
         part=pair.estimate.part,
         note="; ".join((*pair.notes, *verdict.notes)),
     )
-    if verdict.p is None or (pair.estimate.part and not settings.named):
+    if verdict.p is None or (pair.estimate.part and not settings.metrics):
         return comparison, None
     return comparison, _made_of(pair)
 

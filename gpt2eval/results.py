@@ -19,6 +19,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from difflib import get_close_matches
+from glob import glob
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -212,7 +214,7 @@ def write_result(result: Result, directory: Path) -> None:
     """Write `result.json`, atomically: it is there whole, or not at all."""
     content = {"format": FORMAT, **asdict(result)}
     del content["path"]
-    text = json.dumps(_finite(content), ensure_ascii=False, indent=2, allow_nan=False)
+    text = json.dumps(finite(content), ensure_ascii=False, indent=2, allow_nan=False)
     write_atomically(directory / RESULT, text + "\n")
 
 
@@ -227,14 +229,14 @@ def write_atomically(path: Path, text: str) -> None:
         partial.replace(path)
 
 
-def _finite(content: Any) -> Any:
+def finite(content: Any) -> Any:
     """JSON has no infinity: the perplexity of a hopeless model is kept as the text "inf"."""
     if isinstance(content, float) and not math.isfinite(content):
         return str(content)
     if isinstance(content, Mapping):
-        return {key: _finite(value) for key, value in content.items()}
+        return {key: finite(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
-        return [_finite(value) for value in content]
+        return [finite(value) for value in content]
     return content
 
 
@@ -288,6 +290,70 @@ def load_results(*paths: str | Path) -> list[Result]:
             raise StoreError(f"{str(path)!r} holds no {RESULT}; expected the --output of a run")
         directories |= found
     return [read_result(directory) for directory in sorted(directories)]
+
+
+def find_results(names: Sequence[str], output: str | Path = "results") -> list[Result]:
+    """All finished runs that are named, in the order of the names, none twice.
+
+    names   directories or result.json files; names of checkpoints, or of anything else below
+            `output`; globs over either
+    output  where runs are kept
+
+    Raises UsageError for a name of nothing, StoreError for a run that is not finished or not ours.
+    """
+    directories: dict[Path, None] = {}
+    for name in names:
+        found = [run for place in _places(name, Path(output)) for run in _finished(place)]
+        if not found:
+            raise _nothing_found(name, Path(output))
+        directories |= {run.resolve(): None for run in found}
+    return [read_result(directory) for directory in directories]
+
+
+def unfinished_runs(results: Sequence[Result]) -> list[Path]:
+    """Runs of the same checkpoints, kept in the same place, that were interrupted."""
+    checkpoints = {result.path.parent.parent for result in results if result.path}
+    return sorted(
+        file.parent
+        for checkpoint in checkpoints
+        for file in checkpoint.glob(f"*/*/{RECORDS}")
+        if not (file.parent / RESULT).exists()
+    )
+
+
+def _places(name: str, output: Path) -> list[Path]:
+    """The paths that a name may mean: as it stands, then below the output directory."""
+    if any(char in name for char in "*?["):
+        here = [Path(path) for path in sorted(glob(name, recursive=True))]
+        return here or sorted(Path(path) for path in glob(str(output / name), recursive=True))
+    path = Path(name)
+    # A directory of the same name may be the checkpoint itself.
+    return [path] if _finished(path) else [output / name]
+
+
+def _finished(place: Path) -> list[Path]:
+    if place.name == RESULT and place.is_file():
+        return [place.parent]
+    return sorted(file.parent for file in place.rglob(RESULT)) if place.is_dir() else []
+
+
+def _nothing_found(name: str, output: Path) -> StoreError | UsageError:
+    for place in (Path(name), *_places(name, output)):
+        if place.is_dir() and (torn := sorted(place.rglob(RECORDS))):
+            return StoreError(
+                f"{name!r} holds no finished run, only {torn[0].parent}, which was interrupted;"
+                " give the command that made it again, and it goes on"
+            )
+    known = sorted(
+        {file.parents[2].name for file in output.glob(f"*/*/*/{RESULT}")} if output.is_dir() else ()
+    )
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    there = f"; there are {', '.join(known[:10])}" if known else ""
+    return UsageError(
+        f"no results are called {name!r}, here or in {str(output)!r}{hint}{there}. Expected a"
+        " directory that `gpt2eval run` wrote, the name of a checkpoint in it, or a glob"
+    )
 
 
 @contextmanager

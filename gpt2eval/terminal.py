@@ -14,8 +14,17 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from gpt2eval.check import Check, cells, summary
 from gpt2eval.data import listed
 from gpt2eval.evaluation import Progress, Silent
+from gpt2eval.report.differences import (
+    format_difference,
+    format_effect,
+    format_p,
+    format_side,
+    format_smallest,
+    mark,
+)
 from gpt2eval.report.sections import checkpoint_labels
 from gpt2eval.report.text import (
     SAMPLE_NOTICE,
@@ -24,7 +33,7 @@ from gpt2eval.report.text import (
     format_value,
 )
 from gpt2eval.task import Protocol, Task
-from gpt2eval.types import Estimate, Result
+from gpt2eval.types import Comparison, Estimate, Result
 
 # Each task's first metrics say it all in a terminal; the report has the others.
 METRICS_SHOWN = 4
@@ -113,6 +122,81 @@ def _by_task(results: Sequence[Result]) -> dict[str, dict[str, Result]]:
 
 def _cell(estimate: Estimate | None) -> Text:
     return Text(format_estimate(estimate) if estimate else "")
+
+
+def show_comparisons(comparisons: Sequence[Comparison], remarks: Sequence[str]) -> None:
+    """Print a table for each candidate, then the tests in words, and remarks."""
+    console = Console()
+    by_candidate: dict[tuple[str, str], list[Comparison]] = {}
+    for one in comparisons:
+        by_candidate.setdefault((one.baseline, one.candidate), []).append(one)
+    for (baseline, candidate), rows in by_candidate.items():
+        console.print(Text(f"{candidate} against {baseline}", style="bold"))
+        console.print(_comparison_table([one for one in rows if not one.part] or rows))
+        parts = sum(bool(one.part) for one in rows)
+        if 0 < parts < len(rows):
+            console.print(
+                Text(f"and {parts} numbers of parts, uncorrected: --json has them", style="dim")
+            )
+        console.print()
+    for words in _tests_in_words(comparisons):
+        console.print(Text(words, style="dim"))
+    for remark in remarks:
+        console.print(Text(remark, style="yellow"))
+
+
+def _comparison_table(rows: Sequence[Comparison]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    correction = rows[0].correction
+    table.add_column("", no_wrap=True)
+    level = f"[{rows[0].level:.0%}]".replace("%", " %")
+    headers = ("baseline", "candidate", f"difference {level}", "p", correction, "")
+    for header in (*headers, "effect", "smallest", "w/t/l"):
+        table.add_column(header, justify="left" if not header else "right", no_wrap=True)
+    task = ""
+    for one in rows:
+        if one.task != task:
+            task = one.task
+            table.add_row(Text(task, style="bold"))
+        cells = (
+            f"  {one.metric} {arrow(one.higher_is_better)}",
+            format_side(one, one.baseline_value, one.baseline_spread),
+            format_side(one, one.candidate_value, one.candidate_spread),
+            format_difference(one),
+            format_p(one.p),
+            format_p(one.p_corrected),
+            mark(one),
+            format_effect(one),
+            format_smallest(one),
+            f"{one.wins}/{one.ties}/{one.losses}",
+        )
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _tests_in_words(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """Each test and each note with the metrics that it is of; parts are left to the JSON."""
+    several = len({one.candidate for one in comparisons}) > 1
+    for attribute in ("test", "note"):
+        users: dict[tuple[str, str, str], list[str]] = {}
+        for one in comparisons:
+            if words := "" if one.part else getattr(one, attribute):
+                whose = f"{one.candidate}, " if several and attribute == "note" else ""
+                users.setdefault((whose, one.task, words), []).append(one.metric)
+        for (whose, task, words), metrics in users.items():
+            yield f"{whose}{task} {', '.join(dict.fromkeys(metrics))}: {words}"
+
+
+def show_checks(checks: Sequence[Check]) -> None:
+    """Print what became of each metric of a gate, and of the whole."""
+    console = Console()
+    table = Table(box=None, pad_edge=False)
+    for number, header in enumerate(("", "baseline", "new", "difference", "may drop by", "")):
+        table.add_column(header, justify="right" if 0 < number < 5 else "left")
+    for one in checks:
+        table.add_row(*map(Text, cells(one)))
+    console.print(table)
+    console.print(Text(summary(checks), style="bold"))
 
 
 def show_tasks(tasks: Mapping[str, Task]) -> None:

@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from gpt2eval import __version__
-from gpt2eval.cli import bench, explain, run, tasks
+from gpt2eval.cli import bench, check, compare, explain, run, tasks
 from gpt2eval.cli.options import dashes
 from gpt2eval.errors import Gpt2EvalError, StoreError
 
@@ -32,11 +32,13 @@ def app() -> None:
     gpt2eval run                          bundled checkpoints on bundled samples, offline
     gpt2eval run --model gpt2             a checkpoint from the Hugging Face hub
     gpt2eval run --model ./a --model ./b --tasks wikitext2,lambada --data DIR
+    gpt2eval compare a b                  is b better than a, and is it more than chance?
+    gpt2eval check new --baseline old     a gate for CI: fails where a metric may have dropped
     gpt2eval bench --model ./a            how fast a checkpoint is on this machine
     """  # noqa: D301 (click wants the character itself)
 
 
-for module in (run, bench, tasks, explain):
+for module in (run, compare, check, bench, tasks, explain):
     app.add_command(module.command)
 
 
@@ -54,11 +56,9 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):  # an arrow must not stop an ASCII terminal
             stream.reconfigure(errors="replace")
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # of an Exit, which click catches itself
         if sys.stdout is not None:
             sys.stdout.flush()
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -77,4 +77,4 @@ def main() -> NoReturn:
             err=True,
         )
         sys.exit(StoreError.exit_code)
-    sys.exit(0)
+    sys.exit(code)
