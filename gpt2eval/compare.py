@@ -432,7 +432,7 @@ def _read(result: Result) -> _Run:
     scored: dict[str, tuple[str, Mapping[str, Sequence[float]], int]] = {}
     failed = 0
     try:
-        for record in read_records(result.path):
+        for record in read_records(result.path, responses=False):
             if record.error:
                 failed += 1
             elif record.id not in scored:  # what a killed process wrote twice counts once
@@ -757,7 +757,7 @@ def _judge(task: str, pairs: Sequence[_Pair], settings: Settings, draws: int) ->
 
     drawing = {n: pair for n, pair in enumerate(pairs) if not pair.obstacle and not pair.mcnemar}
     moving = {n: _exchange(pair) for n, pair in drawing.items() if not pair.equal}
-    tossed = permute_all(list(moving.values()), fresh, draws)
+    tossed = permute_all(list(moving.values()), fresh, most=draws)
     permutations = dict(zip(moving, tossed, strict=True))
     drawn = _bootstrap(drawing.values(), fresh)
     found = []

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpt2eval.stats import CELLS, LEVEL, RESAMPLES
+from gpt2eval.stats import LEVEL, RESAMPLES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ALPHA = 1 - LEVEL
 POWER = 0.8
+RARE = 10  # arrangements as large as the one observed: with fewer, p is known to a third at best
+TOSSES = 1 << 21  # of a block of draws, 16 MiB
 
 # Sums that are equal on paper differ in the last bits with the order in which they are taken.
 ROUNDING = 1e-10
@@ -101,17 +103,20 @@ def permute_all(
     exchanges: Sequence[Exchange],
     fresh: Callable[[], np.random.Generator],
     resamples: int = RESAMPLES,
+    most: int = RESAMPLES,
 ) -> list[Permutation]:
     """`permute` for many: what is tossed depends on how many units there are, so it is shared.
 
     All 2^m arrangements are taken where the m units that differ allow no more than `resamples`.
     Otherwise so many are drawn, and p = (as large + 1) / (resamples + 1), which is never 0 and
-    holds its level (Davison and Hinkley 1997, 4.2).
+    holds its level (Davison and Hinkley 1997, 4.2). Where fewer than RARE of them are as large,
+    drawing goes on to `most`, so that a small p can be told from a smaller one.
 
     Args:
         exchanges: what is tested.
         fresh: gives the generator that each number of units begins with, in the same state.
-        resamples: how many arrangements are drawn.
+        resamples: how many arrangements are drawn of each.
+        most: how many are drawn where p is small; at least `resamples`.
     """
     found: dict[int, Permutation] = {}
     drawn: dict[int, list[int]] = {}
@@ -121,13 +126,11 @@ def permute_all(
             found[number] = _enumerate(exchange, differing)
         else:
             drawn.setdefault(len(exchange.moves), []).append(number)
-    for units, numbers in drawn.items():
-        extreme = dict.fromkeys(numbers, 0)
-        for tossed in _tosses(units, fresh(), resamples):
-            for number in numbers:
-                extreme[number] += _as_large(exchanges[number], tossed @ exchanges[number].moves)
-        for number, count in extreme.items():
-            found[number] = Permutation((count + 1) / (resamples + 1), resamples, exact=False)
+    for numbers in drawn.values():
+        counts = _draw([exchanges[number] for number in numbers], fresh(), resamples, most)
+        for number, (count, arrangements) in zip(numbers, counts, strict=True):
+            p = (count + 1) / (arrangements + 1)
+            found[number] = Permutation(p, arrangements, exact=False)
     return [found[number] for number in range(len(exchanges))]
 
 
@@ -135,21 +138,53 @@ def _enumerate(exchange: Exchange, differing: NDArray[np.float64]) -> Permutatio
     arrangements = 2 ** len(differing)
     number = np.arange(arrangements)[:, None]
     sides = (number >> np.arange(len(differing))) & 1
-    count = _as_large(exchange, sides.astype(np.float64) @ differing)
+    count = _as_large(exchange, sides.astype(np.float64) @ differing, _limit(exchange))
     return Permutation(count / arrangements, arrangements, exact=True)
 
 
-def _as_large(exchange: Exchange, moved: NDArray[np.float64]) -> int:
+def _draw(
+    exchanges: Sequence[Exchange], rng: np.random.Generator, resamples: int, most: int
+) -> list[tuple[int, int]]:
+    """How many arrangements are as large, and of how many, for exchanges of equally many units."""
+    counts = _count(exchanges, rng, resamples)
+    rare = [number for number, count in enumerate(counts) if count < RARE]
+    more = _count([exchanges[number] for number in rare], rng, most - resamples)
+    found = [(count, resamples) for count in counts]
+    for number, count in zip(rare, more, strict=True):
+        found[number] = (counts[number] + count, most)
+    return found
+
+
+def _count(exchanges: Sequence[Exchange], rng: np.random.Generator, resamples: int) -> list[int]:
+    if not exchanges:
+        return []
+    # One product for all: a count does not depend on the last bits, see ROUNDING.
+    moves = np.hstack([exchange.moves for exchange in exchanges])
+    ends = np.cumsum([exchange.moves.shape[1] for exchange in exchanges])
+    limits = [_limit(exchange) for exchange in exchanges]
+    counts = [0] * len(exchanges)
+    for tossed in _tosses(len(moves), rng, resamples):
+        parts = np.split(tossed @ moves, ends[:-1], axis=1)
+        for number, (exchange, moved) in enumerate(zip(exchanges, parts, strict=True)):
+            counts[number] += _as_large(exchange, moved, limits[number])
+    return counts
+
+
+def _limit(exchange: Exchange) -> float:
+    """The size of the difference observed, less what rounding may take away."""
+    nothing = np.zeros(exchange.moves.shape[1])
+    return abs(float(exchange.statistic(nothing))) - ROUNDING * exchange.size
+
+
+def _as_large(exchange: Exchange, moved: NDArray[np.float64], limit: float) -> int:
     """How many differences are as large as the one observed; one that is no number counts."""
-    observed = abs(float(exchange.statistic(np.zeros(exchange.moves.shape[1]))))
-    smaller = np.abs(exchange.statistic(moved)) < observed - ROUNDING * exchange.size
-    return int((~smaller).sum())
+    return int((~(np.abs(exchange.statistic(moved)) < limit)).sum())
 
 
 def _tosses(units: int, rng: np.random.Generator, resamples: int) -> Iterator[NDArray[np.float64]]:
     """Blocks [rows, units] of fair coins, 0.0 and 1.0, `resamples` rows in all."""
     width = -(-units // 8)
-    block = max(1, CELLS // units)
+    block = max(1, TOSSES // units)
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
         packed = np.frombuffer(rng.bytes(rows * width), np.uint8).reshape(rows, width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ from gpt2eval.report.text import (
     SAMPLE_NOTICE,
     arrow,
     format_estimate,
+    format_level,
     format_value,
 )
 from gpt2eval.task import Protocol, Task
@@ -126,18 +128,17 @@ def _cell(estimate: Estimate | None) -> Text:
 
 def show_comparisons(comparisons: Sequence[Comparison], remarks: Sequence[str]) -> None:
     """Print a table for each candidate, then the tests in words, and remarks."""
-    console = Console()
+    console = _wide_console()
     by_candidate: dict[tuple[str, str], list[Comparison]] = {}
     for one in comparisons:
         by_candidate.setdefault((one.baseline, one.candidate), []).append(one)
     for (baseline, candidate), rows in by_candidate.items():
+        shown = [one for one in rows if not one.part] or rows
         console.print(Text(f"{candidate} against {baseline}", style="bold"))
-        console.print(_comparison_table([one for one in rows if not one.part] or rows))
-        parts = sum(bool(one.part) for one in rows)
-        if 0 < parts < len(rows):
-            console.print(
-                Text(f"and {parts} numbers of parts, uncorrected: --json has them", style="dim")
-            )
+        console.print(_comparison_table(shown, console))
+        if len(shown) < len(rows):
+            more = f"and {len(rows) - len(shown)} numbers of parts, uncorrected: --json has them"
+            console.print(Text(more, style="dim"))
         console.print()
     for words in _tests_in_words(comparisons):
         console.print(Text(words, style="dim"))
@@ -145,33 +146,60 @@ def show_comparisons(comparisons: Sequence[Comparison], remarks: Sequence[str]) 
         console.print(Text(remark, style="yellow"))
 
 
-def _comparison_table(rows: Sequence[Comparison]) -> Table:
+def _wide_console() -> Console:
+    """A console that does not cut the lines of a file to the width of a terminal."""
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 200
+    return console
+
+
+# What a narrow terminal goes without, first to last.
+_SPARED = ("smallest", "effect", "better/same/worse", "baseline", "candidate", "p")
+
+
+def _comparison_table(rows: Sequence[Comparison], console: Console) -> Table:
+    """All columns, or as many as the terminal has room for."""
+    table = _with_columns(rows, ())
+    for count in range(1, len(_SPARED) + 1):
+        if Console(width=1000).measure(table).maximum <= console.width:
+            break
+        table = _with_columns(rows, _SPARED[:count])
+        table.caption = f"no room for {', '.join(_SPARED[:count])}: --json has all"
+        table.caption_justify = "left"
+    return table
+
+
+def _with_columns(rows: Sequence[Comparison], spared: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False)
-    correction = rows[0].correction
     table.add_column("", no_wrap=True)
-    level = f"[{rows[0].level:.0%}]".replace("%", " %")
-    headers = ("baseline", "candidate", f"difference {level}", "p", correction, "")
-    for header in (*headers, "effect", "smallest", "w/t/l"):
-        table.add_column(header, justify="left" if not header else "right", no_wrap=True)
+    columns = [name for name in _columns(rows[0]) if name not in spared]
+    for name in columns:
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
     task = ""
     for one in rows:
         if one.task != task:
             task = one.task
             table.add_row(Text(task, style="bold"))
-        cells = (
-            f"  {one.metric} {arrow(one.higher_is_better)}",
-            format_side(one, one.baseline_value, one.baseline_spread),
-            format_side(one, one.candidate_value, one.candidate_spread),
-            format_difference(one),
-            format_p(one.p),
-            format_p(one.p_corrected),
-            mark(one),
-            format_effect(one),
-            format_smallest(one),
-            f"{one.wins}/{one.ties}/{one.losses}",
-        )
-        table.add_row(*map(Text, cells))
+        values = _columns(one)
+        name = f"  {one.metric} {arrow(one.higher_is_better)}"
+        table.add_row(Text(name), *(Text(values[column]) for column in columns))
     return table
+
+
+def _columns(one: Comparison) -> dict[str, str]:
+    """Header -> cell."""
+    return {
+        "baseline": format_side(one, one.baseline_value, one.baseline_spread),
+        "candidate": format_side(one, one.candidate_value, one.candidate_spread),
+        f"difference ({format_level(one.level)})": format_difference(one),
+        "p": format_p(one.p),
+        f"p ({one.correction})": format_p(one.p_corrected),
+        "": mark(one),
+        "effect": format_effect(one),
+        "smallest": format_smallest(one),
+        "better/same/worse": f"{one.wins}/{one.ties}/{one.losses}",
+    }
 
 
 def _tests_in_words(comparisons: Sequence[Comparison]) -> Iterator[str]:
@@ -189,10 +217,11 @@ def _tests_in_words(comparisons: Sequence[Comparison]) -> Iterator[str]:
 
 def show_checks(checks: Sequence[Check]) -> None:
     """Print what became of each metric of a gate, and of the whole."""
-    console = Console()
+    console = _wide_console()
     table = Table(box=None, pad_edge=False)
     for number, header in enumerate(("", "baseline", "new", "difference", "may drop by", "")):
-        table.add_column(header, justify="right" if 0 < number < 5 else "left")
+        right = 0 < number < 5
+        table.add_column(header, justify="right" if right else "left", no_wrap=right)
     for one in checks:
         table.add_row(*map(Text, cells(one)))
     console.print(table)
