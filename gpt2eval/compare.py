@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     Value = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
-FEW_UNITS = 20  # an interval from fewer resampled units is too narrow by a per cent or more
+FEW_UNITS = 20  # fewer, and a 95 % interval holds the truth some 90 % of the time
 
 
 def compare(

@@ -32,9 +32,6 @@ RESULT = "result.json"
 RECORDS = "records.jsonl"
 # What stands around the responses of a record.
 RESPONSES, REFERENCES = '}, "responses": [', '], "references": ['
-    '}, "responses": [',
-    '], "references": [',
-)  # around the responses of a record
 
 
 def run_directory(output: Path, checkpoint: str, task: str, identity: Mapping[str, Any]) -> Path:
@@ -340,8 +337,11 @@ def unfinished_runs(results: Sequence[Result]) -> list[Path]:
 def _places(name: str, output: Path) -> list[Path]:
     """The paths that a name may mean: as it stands, then below the output directory."""
     if any(char in name for char in "*?["):
-        here = [Path(path) for path in sorted(glob(name, recursive=True))]
-        return here or sorted(Path(path) for path in glob(str(output / name), recursive=True))
+        for pattern in (name, str(output / name)):
+            places = [Path(path) for path in sorted(glob(pattern, recursive=True))]
+            if found := [place for place in places if _finished(place)]:
+                return found
+        return []
     path = Path(name)
     # A directory of the same name may be the checkpoint itself.
     return [path] if _finished(path) else [output / name]

@@ -103,7 +103,7 @@ def permute_all(
     exchanges: Sequence[Exchange],
     fresh: Callable[[], np.random.Generator],
     resamples: int = RESAMPLES,
-    most: int = RESAMPLES,
+    most: int | None = None,
 ) -> list[Permutation]:
     """`permute` for many: what is tossed depends on how many units there are, so it is shared.
 
@@ -116,7 +116,7 @@ def permute_all(
         exchanges: what is tested.
         fresh: gives the generator that each number of units begins with, in the same state.
         resamples: how many arrangements are drawn of each.
-        most: how many are drawn where p is small; at least `resamples`.
+        most: how many are drawn where p is small; None: no more.
     """
     found: dict[int, Permutation] = {}
     drawn: dict[int, list[int]] = {}
@@ -127,7 +127,9 @@ def permute_all(
         else:
             drawn.setdefault(len(exchange.moves), []).append(number)
     for numbers in drawn.values():
-        counts = _draw([exchanges[number] for number in numbers], fresh(), resamples, most)
+        counts = _draw(
+            [exchanges[number] for number in numbers], fresh(), resamples, most or resamples
+        )
         for number, (count, arrangements) in zip(numbers, counts, strict=True):
             p = (count + 1) / (arrangements + 1)
             found[number] = Permutation(p, arrangements, exact=False)
