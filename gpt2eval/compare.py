@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from math import ceil, isclose, isfinite, isnan, sqrt
+from math import ceil, inf, isclose, isfinite, isnan, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -28,6 +28,7 @@ from gpt2eval.seeds import compare_seeds, variants
 from gpt2eval.significance import (
     ALPHA,
     CORRECTIONS,
+    ROUNDING,
     Exchange,
     Permutation,
     mcnemar,
@@ -848,6 +849,7 @@ def _by_resampling(
     interval = f"interval: paired bootstrap, {RESAMPLES} resamples, seed {seed}"
     if np.isnan(differences).any():
         bounds, interval = (None, None), "no interval: a resample has no value"
+    size = sum(map(abs, _values(pair)))
     if permutation is None:
         test = f"no test: both have the same statistics on every {pair.unit}; {interval}"
         return _Verdict(test, *bounds, effect_name="d_z")
@@ -874,7 +876,7 @@ def _by_resampling(
         permutation.p,
         _standardised(pair, error),
         "d_z",
-        smallest_of_error(error) if isfinite(error) and error > 0 else None,
+        smallest_of_error(error) if ROUNDING * size < error < inf else None,
         tuple(notes),
     )
 
@@ -884,6 +886,8 @@ def _standardised(pair: _Pair, error: float) -> float | None:
     baseline, candidate = _values(pair)
     if (differences := pair.differences) is not None:
         mean, spread = float(differences.mean()), float(np.std(differences, ddof=1))
+        if spread <= ROUNDING * max(np.abs(pair.ours).max(), np.abs(pair.theirs).max()):
+            return None
     else:
         # The error of a mean of n units is their spread by sqrt(n); the bootstrap's, by sqrt(n-1).
         mean, spread = candidate - baseline, error * sqrt(len(pair.ours) - 1)

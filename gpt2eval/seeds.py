@@ -217,7 +217,9 @@ def _verdict(
         return _Verdict("no test: the value of a seed is not finite", None, None, ())
     exact: Permutation | None
     if differences is not None:
-        words, test = f"paired t-test over {counts[0]} seeds", paired_t(differences, level)
+        words = f"paired t-test over {counts[0]} seeds"
+        baseline = [one.value for one in ours.estimates.values()]
+        test = paired_t(baseline, [theirs.estimates[seed].value for seed in ours.estimates], level)
         spread, notes = stdev(differences), []
         few = 2 ** len(differences) <= RESAMPLES
         flips = sign_flip(np.array(differences))

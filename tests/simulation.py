@@ -110,7 +110,7 @@ def welch_rejects(rng: Random, n: int, skewed: bool = False) -> bool:
 def paired_t_rejects(rng: Random, n: int, skewed: bool = False) -> bool:
     """The same, with paired seeds; skewed: the differences, around a mean of zero."""
     values = np.array(seeds(rng, n, skewed)) - (np.exp(0.5) if skewed else 0)
-    p = paired_t(list(values)).p
+    p = paired_t([0.0] * n, list(values)).p
     return p is not None and p < 0.05
 
 

@@ -424,3 +424,12 @@ def test_json_has_every_number_and_reads_back(two: Path) -> None:
 def test_every_refusal_is_bad_input() -> None:
     assert issubclass(ComparisonError, Gpt2EvalError)
     assert ComparisonError.exit_code == UsageError.exit_code == 2
+
+
+def test_a_difference_that_never_varies_has_no_effect_size(tmp_path: Path) -> None:
+    losses = [2.0 + i / 7 for i in range(40)]
+    write_run(tmp_path, "a", {"perplexity": [(x, 1.0) for x in losses]})
+    write_run(tmp_path, "b", {"perplexity": [(x + 0.1, 1.0) for x in losses]})
+    one = of(tmp_path, "a", "b")["perplexity"]
+    assert one.effect is None  # not 1e15, as rounding would have it
+    assert one.p == 1 / 10_001
