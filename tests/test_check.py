@@ -110,7 +110,7 @@ def test_margins_that_cannot_be_used(tmp_path: Path, margin: str, words: str) ->
 def test_bad_input(tmp_path: Path) -> None:
     for name, seed in (("old", 1), ("new", 2)):
         write_run(tmp_path, name, answers(50, seed))
-    with pytest.raises(UsageError, match="--alpha 0.7; expected a number between 0 and 0.5"):
+    with pytest.raises(UsageError, match=r"--alpha 0\.7; expected a number between 0 and 0.5"):
         gate(tmp_path, alpha=0.7)
     with pytest.raises(UsageError, match="NEW holds results of new, old; expected those of one"):
         check(find(["*"], str(tmp_path)), find(["old"], str(tmp_path)))
@@ -125,7 +125,8 @@ HOSTILE = 'a|b<script>&"]]>\x00\x1b[31m`*_\u2028'
 @pytest.fixture
 def hostile(tmp_path: Path) -> list[Check]:
     for name, seed in (("old", 1), ("new", 2)):
-        write_run(tmp_path, name, answers(300, seed, right=0.5 if name == "old" else 0.9))
+        right, loss = (0.5, 3.0) if name == "old" else (0.9, 3.2)
+        write_run(tmp_path, name, answers(300, seed, right=right, loss=loss))
     found = gate(tmp_path, max_drop=["*=1%"])
     return [
         replace(
