@@ -336,8 +336,11 @@ def _check_there(
 
 
 def names(pattern: str, task: str, metric: str) -> bool:
-    """Whether a pattern names the metric."""
-    return any(fnmatchcase(text, pattern) for text in metric_names(task, metric))
+    """Whether a pattern names the metric; `f1*` reaches f1_best, and not the part f1/news."""
+    return any(
+        fnmatchcase(text, pattern) and text.count("/") == pattern.count("/")
+        for text in metric_names(task, metric)
+    )
 
 
 def metric_names(task: str, metric: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gpt2eval.compare import as_text, compare, find, left_out, of_tasks, remarks
+from gpt2eval.compare import as_text, compare, find, left_out, names, of_tasks, remarks
 from gpt2eval.errors import ComparisonError, Gpt2EvalError, UsageError
 from gpt2eval.results import read_records
 from gpt2eval.types import Comparison
@@ -284,16 +284,16 @@ def test_unfinished_and_foreign_runs(two: Path) -> None:
 
 
 def test_find_takes_names_paths_and_globs_in_their_order(two: Path, monkeypatch) -> None:
-    def names(*given: str) -> list[str]:
+    def found(*given: str) -> list[str]:
         return [r.checkpoint["name"] for r in find(given, str(two))]
 
-    assert names("b", "a") == ["b", "a"]
-    assert names("*") == ["a", "b"]
-    assert names(str(two / "b"), "a", "b") == ["b", "a"]
+    assert found("b", "a") == ["b", "a"]
+    assert found("*") == ["a", "b"]
+    assert found(str(two / "b"), "a", "b") == ["b", "a"]
     monkeypatch.chdir(two.parent)
-    assert names(f"{two.name}/?") == ["a", "b"]
+    assert found(f"{two.name}/?") == ["a", "b"]
     (two.parent / "a").mkdir(exist_ok=True)  # a checkpoint of that name, no results
-    assert names("a") == ["a"]
+    assert found("a") == ["a"]
 
 
 # ---- no nonsense --------------------------------------------------------------------------------
@@ -433,3 +433,21 @@ def test_a_difference_that_never_varies_has_no_effect_size(tmp_path: Path) -> No
     one = of(tmp_path, "a", "b")["perplexity"]
     assert one.effect is None  # not 1e15, as rounding would have it
     assert one.p == 1 / 10_001
+
+
+@pytest.mark.parametrize(
+    ("pattern", "metric", "named"),
+    [
+        ("f1", "f1", True),
+        ("f1*", "f1_best", True),
+        ("coqa@paper/f1", "f1", True),
+        ("coqa/*", "f1", True),
+        ("*", "f1/news", False),  # parts are asked for as such
+        ("f1*", "f1/news", False),
+        ("f1/news", "f1/news", True),
+        ("coqa/f1/*", "f1/news", True),
+        ("squad/f1", "f1", False),
+    ],
+)
+def test_patterns_of_metrics(pattern: str, metric: str, named: bool) -> None:
+    assert names(pattern, "coqa@paper", metric) == named
