@@ -23,6 +23,10 @@ class DataError(Gpt2EvalError):
     """Benchmark data that is missing, malformed or empty."""
 
 
+class ComparisonError(Gpt2EvalError):
+    """Results that cannot be compared, because they answer different questions or are damaged."""
+
+
 class TaskError(Gpt2EvalError):
     """A task plug-in that breaks the contract of `gpt2eval.Task`."""
 

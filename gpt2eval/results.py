@@ -19,6 +19,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from difflib import get_close_matches
+from glob import glob
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -28,6 +30,8 @@ from gpt2eval.types import Estimate, Generated, Record, Response, Result, Scored
 FORMAT = 1
 RESULT = "result.json"
 RECORDS = "records.jsonl"
+# What stands around the responses of a record.
+RESPONSES, REFERENCES = '}, "responses": [', '], "references": ['
 
 
 def run_directory(output: Path, checkpoint: str, task: str, identity: Mapping[str, Any]) -> Path:
@@ -90,8 +94,10 @@ def replace_records(directory: Path, records: Iterable[Record]) -> None:
     _replace(directory / RECORDS, map(_line, records))
 
 
-def read_records(directory: Path) -> Iterator[Record]:
+def read_records(directory: Path, *, responses: bool = True) -> Iterator[Record]:
     """The records of a run, in the order they were written.
+
+    Without `responses`, which are most of the file, they are read several times as fast.
 
     Raises StoreError for a line that is not a record, naming it.
     """
@@ -99,7 +105,7 @@ def read_records(directory: Path) -> Iterator[Record]:
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
-                yield _parse_record(path, number, line)
+                yield _parse_record(path, number, line if responses else _lighter(line))
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} cannot be read ({error}); {_anew(path)}") from error
 
@@ -128,6 +134,15 @@ def _parse_record(path: Path, number: int, line: str) -> Record:
         raise StoreError(
             f"{path}, line {number}: not a record ({error!r}); {_anew(path)}"
         ) from error
+
+
+def _lighter(line: str) -> str:
+    """The line without what is in its responses, if it is written as `RecordWriter` does.
+
+    A quotation mark inside a text has a backslash before it, so neither mark can be found in one.
+    """
+    start, end = line.find(RESPONSES), line.rfind(REFERENCES)
+    return line[: start + len(RESPONSES)] + line[end:] if 0 <= start < end else line
 
 
 def _refuse(constant: str) -> float:
@@ -221,7 +236,7 @@ def write_result(result: Result, directory: Path) -> None:
     """Write `result.json`, atomically: it is there whole, or not at all."""
     content = {"format": FORMAT, **asdict(result)}
     del content["path"]
-    text = json.dumps(_finite(content), ensure_ascii=False, indent=2, allow_nan=False)
+    text = json.dumps(finite(content), ensure_ascii=False, indent=2, allow_nan=False)
     write_atomically(directory / RESULT, text + "\n")
 
 
@@ -240,14 +255,14 @@ def _replace(path: Path, pieces: Iterable[str]) -> None:
         partial.replace(path)
 
 
-def _finite(content: Any) -> Any:
+def finite(content: Any) -> Any:
     """JSON has no infinity: the perplexity of a hopeless model is kept as the text "inf"."""
     if isinstance(content, float) and not math.isfinite(content):
         return str(content)
     if isinstance(content, Mapping):
-        return {key: _finite(value) for key, value in content.items()}
+        return {key: finite(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
-        return [_finite(value) for value in content]
+        return [finite(value) for value in content]
     return content
 
 
@@ -301,6 +316,73 @@ def load_results(*paths: str | Path) -> list[Result]:
             raise StoreError(f"{str(path)!r} holds no {RESULT}; expected the --output of a run")
         directories |= found
     return [read_result(directory) for directory in sorted(directories)]
+
+
+def find_results(names: Sequence[str], output: str | Path = "results") -> list[Result]:
+    """All finished runs that are named, in the order of the names, none twice.
+
+    names   directories or result.json files; names of checkpoints, or of anything else below
+            `output`; globs over either
+    output  where runs are kept
+
+    Raises UsageError for a name of nothing, StoreError for a run that is not finished or not ours.
+    """
+    directories: dict[Path, None] = {}
+    for name in names:
+        found = [run for place in _places(name, Path(output)) for run in _finished(place)]
+        if not found:
+            raise _nothing_found(name, Path(output))
+        directories |= {run.resolve(): None for run in found}
+    return [read_result(directory) for directory in directories]
+
+
+def unfinished_runs(results: Sequence[Result]) -> list[Path]:
+    """Runs of the same checkpoints, kept in the same place, that were interrupted."""
+    checkpoints = {result.path.parent.parent for result in results if result.path}
+    return sorted(
+        file.parent
+        for checkpoint in checkpoints
+        for file in checkpoint.glob(f"*/*/{RECORDS}")
+        if not (file.parent / RESULT).exists()
+    )
+
+
+def _places(name: str, output: Path) -> list[Path]:
+    """The paths that a name may mean: as it stands, then below the output directory."""
+    if any(char in name for char in "*?["):
+        for pattern in (name, str(output / name)):
+            places = [Path(path) for path in sorted(glob(pattern, recursive=True))]
+            if found := [place for place in places if _finished(place)]:
+                return found
+        return []
+    path = Path(name)
+    # A directory of the same name may be the checkpoint itself.
+    return [path] if _finished(path) else [output / name]
+
+
+def _finished(place: Path) -> list[Path]:
+    if place.name == RESULT and place.is_file():
+        return [place.parent]
+    return sorted(file.parent for file in place.rglob(RESULT)) if place.is_dir() else []
+
+
+def _nothing_found(name: str, output: Path) -> StoreError | UsageError:
+    for place in (Path(name), *_places(name, output)):
+        if place.is_dir() and (torn := sorted(place.rglob(RECORDS))):
+            return StoreError(
+                f"{name!r} holds no finished run, only {torn[0].parent}, which was interrupted;"
+                " give the command that made it again, and it goes on"
+            )
+    known = sorted(
+        {file.parents[2].name for file in output.glob(f"*/*/*/{RESULT}")} if output.is_dir() else ()
+    )
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    there = f"; there are {', '.join(known[:10])}" if known else ""
+    return UsageError(
+        f"no results are called {name!r}, here or in {str(output)!r}{hint}{there}. Expected a"
+        " directory that `gpt2eval run` wrote, the name of a checkpoint in it, or a glob"
+    )
 
 
 @contextmanager

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 RESAMPLES = 10_000
 CORPUS_RESAMPLES = 1_000  # of a metric that is computed anew from all samples each time
 LEVEL = 0.95
+CELLS = 1 << 18  # of a block of draws; it stays in the cache of the processor
 
 
 def estimate(
@@ -142,7 +143,7 @@ def _estimate_sums(sums: _Sums, drawn: NDArray[np.float64] | None, seed: str) ->
     with np.errstate(all="ignore"):
         value = float(metric.value(total))
         if drawn is not None:
-            low, high = _percentiles(metric.value(drawn), LEVEL)
+            low, high = percentiles(metric.value(drawn), LEVEL)
             method = (
                 f"{LEVEL:.0%} percentile bootstrap over {len(sums.measured)} {sums.kind}s,"
                 f" {RESAMPLES} resamples, seed {seed}"
@@ -243,7 +244,7 @@ def bootstrap(
     """
     units = statistics if groups is None else sum_groups(statistics, groups)
     (sums,) = resample([units], rng, resamples)
-    return _percentiles(value(sums), level)
+    return percentiles(value(sums), level)
 
 
 def resample(
@@ -255,17 +256,21 @@ def resample(
     """
     n = len(systems[0])
     sums = [np.empty((resamples, units.shape[1])) for units in systems]
-    for row in range(resamples):
+    block = max(1, CELLS // n)
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
         # How often each unit was drawn, times its statistics: n numbers are read in order, where
         # gathering the drawn rows would copy n * k numbers from all over memory.
-        drawn = np.bincount(rng.integers(0, n, size=n), minlength=n).astype(np.float64)
+        cells = rng.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
+        drawn = np.bincount(cells.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
         # One product a system: side by side in one matrix the last bits would depend on the others.
         for units, out in zip(systems, sums, strict=True):
-            out[row] = drawn @ units
+            out[start : start + rows] = drawn @ units
     return sums
 
 
-def _percentiles(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+def percentiles(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+    """The bounds between which a share `level` of the values lies, both of them values."""
     values = np.sort(values)
     tail = (1 - level) / 2 * (len(values) - 1)
     return float(values[floor(tail)]), float(values[ceil(len(values) - 1 - tail)])

@@ -228,6 +228,7 @@ class Comparison:
     n, units          samples compared, and independent units among them (groups, or seeds)
     wins, ties, losses  units on which the candidate is better, equal, worse
     note              what a reader has to know ("1,200 samples that both have, of 1,267")
+    baseline_spread, candidate_spread  standard deviation over seeds, where variants are compared
     """
 
     task: str
@@ -256,6 +257,8 @@ class Comparison:
     losses: int
     part: str = ""
     note: str = ""
+    baseline_spread: float | None = None
+    candidate_spread: float | None = None
 
     def significant(self, alpha: float = 0.05) -> bool:
         """Whether the corrected p-value is below `alpha`."""

@@ -15,7 +15,7 @@ TASKS = ROOT / "tasks"
 # A room is a module or a package directly in gpt2eval/. A room may import itself and what stands
 # behind it here, nothing else of the house.
 NOUNS = {"errors", "types", "digests"}
-FILES = NOUNS | {"data", "task", "metrics", "stats", "results", "published"}
+FILES = NOUNS | {"data", "task", "metrics", "stats", "results", "published", "labels"}
 MAY_IMPORT = {
     "errors": set(),
     "types": set(),
@@ -27,7 +27,12 @@ MAY_IMPORT = {
     "metrics": NOUNS | {"task", "stats"},
     "recipes": NOUNS | {"data", "task", "metrics"},
     "results": NOUNS | {"task", "metrics", "stats"},
+    "labels": {"types"},
+    "significance": {"stats"},
+    "seeds": NOUNS | {"stats", "significance"},
+    "compare": FILES | {"significance", "seeds"},
     "report": FILES,
+    "check": FILES | {"compare", "report"},
     "checkpoint": NOUNS,
     "model": NOUNS | {"checkpoint"},
     "runner": NOUNS | {"checkpoint", "model"},
@@ -46,6 +51,7 @@ MAY_NOT_USE_TORCH = set(MAY_IMPORT) - {"model", "runner", "demo"} | DOOR
 HEAVY = ("torch", "transformers", "datasets", "numpy", "pandas", "matplotlib", "scipy", "pydantic")
 # Rooms that work on files, without the engine's weight.
 WEIGHTLESS = ["types", "errors", "task", "data", "metrics", "stats", "results", "report"]
+WEIGHTLESS += ["labels", "significance", "compare", "check"]
 
 
 def imported(path: Path, package: str) -> Iterator[tuple[int, str]]:

@@ -17,7 +17,7 @@ from gpt2eval.published import DIFFERS, MATCH, OTHER, agrees, entries, judge, kn
 from gpt2eval.report.document import report_markdown
 from gpt2eval.report.sections import group
 from gpt2eval.report.tables import verdicts_markdown
-from gpt2eval.terminal import show_results
+from gpt2eval.terminal.results import show_results
 from gpt2eval.types import Result
 from tests.report.building import SIZES, estimate, result
 from tests.test_task import BUILT_IN, PROTOCOLS

@@ -17,7 +17,7 @@ from typing import NoReturn
 import click
 
 from gpt2eval import __version__
-from gpt2eval.cli import bench, explain, rescore, run, selfcheck, tasks
+from gpt2eval.cli import bench, check, compare, explain, rescore, run, selfcheck, tasks
 from gpt2eval.cli.options import dashes
 from gpt2eval.errors import Gpt2EvalError, StoreError
 
@@ -34,11 +34,13 @@ def app() -> None:
     gpt2eval run                          bundled checkpoints on bundled samples, offline
     gpt2eval run --model gpt2             a checkpoint from the Hugging Face hub
     gpt2eval run --model ./a --model ./b --tasks wikitext2,lambada --data DIR
+    gpt2eval compare a b                  is b better than a, and is it more than chance?
+    gpt2eval check new --baseline old     a gate for CI: fails where a metric may have dropped
     gpt2eval bench --model ./a            how fast a checkpoint is on this machine
     """  # noqa: D301 (click wants the character itself)
 
 
-for module in (run, bench, tasks, explain, rescore, selfcheck):
+for module in (run, compare, check, rescore, tasks, explain, bench, selfcheck):
     app.add_command(module.command)
 
 
@@ -64,8 +66,6 @@ def main() -> NoReturn:
         code = app(standalone_mode=False) or 0  # what a command gave to click's Exit
         if sys.stdout is not None:
             sys.stdout.flush()
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

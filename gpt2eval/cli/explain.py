@@ -11,7 +11,7 @@ import click
 def command(name: str, tasks_dir: str | None) -> None:
     """Say what each protocol of a task does, what it divides by, and how they differ."""
     from gpt2eval.task import discover, select
-    from gpt2eval.terminal import explain
+    from gpt2eval.terminal.tasks import explain
 
     pattern = name if "@" in name else f"{name}@*"
     explain(select(pattern, discover(tasks_dir)))

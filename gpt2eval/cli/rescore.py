@@ -22,7 +22,7 @@ def command(
     new numbers replace the recorded ones, those of a metric that the runs did not have included.
     """
     from gpt2eval.rescore import rescore_all, write_rescored
-    from gpt2eval.terminal import show_rescored
+    from gpt2eval.terminal.rescored import show_rescored
 
     rescored = rescore_all(paths, data=data, tasks_dir=tasks_dir, offline=offline)
     if write:

@@ -23,7 +23,8 @@ def command(quiet: bool, **values: Any) -> None:
     from gpt2eval.evaluation import run_with
     from gpt2eval.report import write_report
     from gpt2eval.report.folder import check_directory
-    from gpt2eval.terminal import progress_bar, show_results
+    from gpt2eval.terminal.progress import progress_bar
+    from gpt2eval.terminal.results import show_results
 
     check_directory(options.report)
     with progress_bar(quiet) as progress:

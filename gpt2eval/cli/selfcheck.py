@@ -22,7 +22,8 @@ def command(quiet: bool, **values: Any) -> None:
     """
     options = RunOptions(**values)
     from gpt2eval.selfcheck import selfcheck
-    from gpt2eval.terminal import progress_bar, show_checks
+    from gpt2eval.terminal.progress import progress_bar
+    from gpt2eval.terminal.selfcheck import show_checks
 
     with progress_bar(quiet) as progress:
         checks = selfcheck(options, progress)

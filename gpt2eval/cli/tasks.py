@@ -10,6 +10,6 @@ import click
 def command(tasks_dir: str | None) -> None:
     """List tasks, their protocols (the default first) and groups."""
     from gpt2eval.task import discover
-    from gpt2eval.terminal import show_tasks
+    from gpt2eval.terminal.tasks import show_tasks
 
     show_tasks(discover(tasks_dir))

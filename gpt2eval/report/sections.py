@@ -7,13 +7,15 @@ better one bold.
 
 from __future__ import annotations
 
-import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gpt2eval.labels import checkpoint_labels as checkpoint_labels
+from gpt2eval.labels import distinguish as distinguish
+from gpt2eval.labels import is_bundled as is_bundled
+from gpt2eval.labels import question
 from gpt2eval.report.text import SAMPLE_NOTICE, file_stem, format_count, plain
 from gpt2eval.types import Estimate, Result
 
@@ -83,11 +85,6 @@ class Section:
         ]
 
 
-def is_bundled(result: Result) -> bool:
-    """Whether a result was made from the samples that come with the package."""
-    return bool(result.data.get("source") == "bundled")
-
-
 def data_mark(result: Result) -> str:
     """What a reader must know about the data next to the number; empty for a whole test set."""
     marks = [SAMPLE_NOTICE] if is_bundled(result) else []
@@ -120,7 +117,7 @@ def group(results: Sequence[Result]) -> list[Section]:
     """Results in sections, both in the order they came."""
     grouped: dict[str, list[tuple[str, Result]]] = {}
     for label, result in zip(checkpoint_labels(results), results, strict=True):
-        grouped.setdefault(_question(result), []).append((label, result))
+        grouped.setdefault(question(result), []).append((label, result))
     firsts = [members[0][1] for members in grouped.values()]
     titles = distinguish(
         [plain(result.name) for result in firsts],
@@ -133,53 +130,6 @@ def group(results: Sequence[Result]) -> list[Section]:
         Section(title, stem, dict(members))
         for title, stem, members in zip(titles, stems, grouped.values(), strict=True)
     ]
-
-
-def checkpoint_labels(results: Sequence[Result]) -> list[str]:
-    """A label for each result; results share one only when weights and dtype are the same.
-
-    The label is the checkpoint's name, followed by digest, dtype or number of the run where the
-    name alone would put two different things in one column.
-    """
-    entities: list[tuple[str, str, str, int]] = []
-    seen: Counter[tuple[str, ...]] = Counter()
-    for result in results:
-        name, digest = plain(result.checkpoint["name"]), str(result.checkpoint.get("sha256", ""))
-        entity = (name, digest, str(result.run.get("dtype", "")))
-        seen[(*entity, _question(result))] += 1
-        entities.append((*entity, seen[(*entity, _question(result))]))
-    unique = list(dict.fromkeys(entities))
-    labels = distinguish(
-        [name for name, *_ in unique],
-        [digest[:8] for _, digest, *_ in unique],
-        [dtype for *_, dtype, _ in unique],
-        [f"run {number}" for *_, number in unique],
-    )
-    label_of = dict(zip(unique, labels, strict=True))
-    return [label_of[entity] for entity in entities]
-
-
-def distinguish(names: Sequence[str], *qualifiers: Sequence[str]) -> list[str]:
-    """Names made unique: those used twice get the first qualifiers that tell their uses apart."""
-    current = list(names)
-    for column in (*qualifiers, [str(position + 1) for position in range(len(current))]):
-        uses = Counter(current)
-        values: dict[str, set[str]] = {}
-        for name, value in zip(current, column, strict=True):
-            values.setdefault(name, set()).add(value)
-        current = [
-            f"{name} ({value})" if uses[name] > 1 and len(values[name]) > 1 else name
-            for name, value in zip(current, column, strict=True)
-        ]
-    return current
-
-
-def _question(result: Result) -> str:
-    """Everything two results must share to be compared, as one string."""
-    task, data = result.task, result.data
-    parts = [result.name, task.get("version"), task.get("options", {}), is_bundled(result)]
-    parts += [data.get(key) for key in ("sha256", "subset", "available", "selected")]
-    return json.dumps(parts, sort_keys=True, default=str)
 
 
 def file_stems(titles: Sequence[str], taken: Iterable[str] = ()) -> list[str]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 
+from gpt2eval.labels import plain as plain
 from gpt2eval.types import Estimate
 
 SAMPLE_NOTICE = "sample data, not a benchmark score"
@@ -84,12 +84,6 @@ def format_level(level: float) -> str:
 def arrow(higher_is_better: bool) -> str:
     """The direction of better."""
     return "↑" if higher_is_better else "↓"
-
-
-def plain(value: object) -> str:
-    """Text on one line without control or invisible formatting characters."""
-    kept = (" " if unicodedata.category(char)[0] == "C" else char for char in str(value))
-    return " ".join("".join(kept).split())
 
 
 # An underscore between letters is plain text in CommonMark; names like `word_perplexity` stay

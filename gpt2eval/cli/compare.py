@@ -1,0 +1,84 @@
+"""`gpt2eval compare`."""
+
+from __future__ import annotations
+
+import click
+
+from gpt2eval.cli.options import run_options
+
+
+@click.command("compare")
+@click.argument("names", metavar="RESULTS...", nargs=-1, required=True)
+@click.option(
+    "--baseline",
+    metavar="NAME",
+    help="Checkpoint that the others are compared with.  [default: the first]",
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help='Metric, or glob over metrics; "lambada@openai/accuracy" is that of one task. May be given'
+    " several times.",
+)
+@click.option("--tasks", metavar="NAMES", help="Tasks to compare on, with commas; globs are fine.")
+@click.option(
+    "--correction",
+    type=click.Choice(["holm", "bh", "none"]),
+    default="holm",
+    show_default=True,
+    help="Of p-values for the number of tests: Holm, Benjamini-Hochberg, or none.",
+)
+@click.option(
+    "--allow-intersection",
+    is_flag=True,
+    help="Compare the samples that both have where data or subset differ.",
+)
+@click.option(
+    "--group-by",
+    metavar="PATTERN",
+    help='Checkpoints are seeds of variants: "{variant}-seed{seed}", or a regular expression whose'
+    " only group is the variant. Seeds are the units then.",
+)
+@click.option("--seed", default=0, metavar="N", show_default=True, help="Seed of the resamples.")
+@click.option("--tasks-dir", metavar="DIR", help="Directory with your own task files.")
+@run_options("output")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, all numbers in full.")
+def command(
+    names: tuple[str, ...],
+    baseline: str | None,
+    metrics: tuple[str, ...],
+    tasks: str | None,
+    correction: str,
+    allow_intersection: bool,
+    group_by: str | None,
+    seed: int,
+    tasks_dir: str | None,
+    output: str,
+    as_json: bool,
+) -> None:
+    """Compare checkpoints on the samples they share: differences, intervals, paired tests.
+
+    RESULTS are directories that `run` wrote, names of checkpoints below --output, or globs. The
+    first checkpoint is the baseline unless another is named. No model is loaded.
+    """
+    from gpt2eval.compare import as_text, compare, find, remarks
+    from gpt2eval.terminal.comparisons import show_comparisons
+
+    results = find(names, output, tasks)
+    comparisons = compare(
+        results,
+        baseline=baseline,
+        metrics=metrics,
+        correction=correction,
+        allow_intersection=allow_intersection,
+        group_by=group_by,
+        seed=seed,
+        tasks_dir=tasks_dir,
+    )
+    said = remarks(results, baseline, group_by)
+    if as_json:
+        click.echo(as_text(comparisons, said))
+    else:
+        show_comparisons(comparisons, said)

@@ -1,0 +1,92 @@
+"""The scores of a run, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gpt2eval.published import DIFFERS, MATCH, OTHER, judge
+from gpt2eval.report.sections import checkpoint_labels
+from gpt2eval.report.text import (
+    SAMPLE_NOTICE,
+    arrow,
+    format_estimate,
+    format_value,
+)
+from gpt2eval.types import Estimate, Result
+
+# Each task's first metrics say it all in a terminal; the report has the others.
+METRICS_SHOWN = 4
+
+
+def show_results(results: Sequence[Result], page: Path) -> None:
+    """Print the scores as a table, checkpoints as columns, and where the report lies."""
+    console = Console()
+    names = list(dict.fromkeys(checkpoint_labels(results)))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for name in names:
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    for name, rows in _by_task(results).items():
+        first = next(iter(rows.values()))
+        table.add_row(Text(name, style="bold"))
+        whole = [(metric, shown) for metric, shown in first.metrics.items() if not shown.part]
+        for metric, shown in whole[:METRICS_SHOWN]:
+            cells = [
+                _cell(rows[label].metrics.get(metric)) if label in rows else "" for label in names
+            ]
+            table.add_row(Text(f"  {metric} {arrow(shown.higher_is_better)}"), *cells)
+        for system, estimates in first.baselines.items():
+            metric, shown = next(iter(estimates.items()))
+            value = format_value(shown.value, shown.unit)
+            table.add_row(Text(f"  {metric} of {system}: {value}", style="dim"))
+    console.print(table)
+    _show_verdicts(console, results)
+    if any(result.data["source"] == "bundled" for result in results):
+        console.print(f"[yellow]{SAMPLE_NOTICE.capitalize()}.[/yellow]")
+    for name, subset in dict.fromkeys((r.name, r.data["subset"]) for r in results):
+        if subset != "all":
+            console.print(Text(f"{name}: subset ({subset})", style="yellow"))
+    console.print(Text(f"Report: {page}"), soft_wrap=True)
+
+
+def _show_verdicts(console: Console, results: Sequence[Result]) -> None:
+    """Whether the numbers of known checkpoints are those that were published of them."""
+    for label, result in zip(checkpoint_labels(results), results, strict=True):
+        judged = judge(result)
+        for one in judged:
+            if one.found is not None:
+                unit = one.found.unit
+                console.print(
+                    Text(
+                        f"{label}, {result.name}, {one.row['metric']}:"
+                        f" {format_value(one.found.value, unit)}; published"
+                        f" {format_value(one.row['value'], unit)} ({one.row['source']}):"
+                        f" {one.words}",
+                        style={MATCH: "green", DIFFERS: "bold red"}.get(one.verdict, "yellow"),
+                    )
+                )
+        if others := sum(one.verdict == OTHER for one in judged):
+            console.print(
+                Text(
+                    f"{label}, {result.name}: {others} more published, {OTHER}; see the report, or"
+                    f" gpt2eval explain {result.task['name']}",
+                    style="dim",
+                )
+            )
+
+
+def _by_task(results: Sequence[Result]) -> dict[str, dict[str, Result]]:
+    """task@protocol -> checkpoint label -> result."""
+    rows: dict[str, dict[str, Result]] = {}
+    for label, result in zip(checkpoint_labels(results), results, strict=True):
+        rows.setdefault(result.name, {})[label] = result
+    return rows
+
+
+def _cell(estimate: Estimate | None) -> Text:
+    return Text(format_estimate(estimate) if estimate else "")
