@@ -379,6 +379,7 @@ def _task_section(work: Work) -> dict[str, Any]:
         "kind": "generation" if generates else "likelihood",
         "summary": protocol.summary,
         "source": work.task.source,
+        "bibtex": work.task.bibtex,
         "references": [dict(row) for row in protocol.references],
     }
 

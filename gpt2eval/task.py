@@ -128,6 +128,7 @@ class Task:
     kind      "likelihood" or "generation", for the layout of reports
     groups    names under which the task is found besides its own ("core")
     source    where the benchmark comes from: paper and address
+    bibtex    the same as BibTeX entries, for the references of a report
     """
 
     name: str
@@ -136,6 +137,7 @@ class Task:
     protocols: tuple[Protocol, ...]
     groups: tuple[str, ...] = ()
     source: str = ""
+    bibtex: str = ""
 
 
 # ---- discovery ----------------------------------------------------------------------------------

@@ -31,6 +31,17 @@ from gpt2eval import (
     recipes,
 )
 
+BIBTEX = """
+@inproceedings{hill2016,
+  author = {Hill, Felix and Bordes, Antoine and Chopra, Sumit and Weston, Jason},
+  title = {The {Goldilocks} Principle: Reading Children's Books with Explicit Memory
+    Representations},
+  booktitle = {Proceedings of ICLR 2016},
+  year = {2016},
+  url = {https://arxiv.org/abs/1511.02301},
+}
+"""
+
 BLANK = "XXXXX"
 SENTENCES = 20
 
@@ -223,6 +234,7 @@ CBT_CN = Task(
     version=1,
     summary="the common noun that is missing from a children's book",
     source=SOURCE,
+    bibtex=BIBTEX,
     groups=("gpt2-paper",),
     protocols=protocols(
         "CN", (0.8765, 0.9235, 0.9345, 0.9330), (0.8785, 0.9210, 0.9370), raw=0.8435
@@ -234,6 +246,7 @@ CBT_NE = Task(
     version=1,
     summary="the name that is missing from a children's book",
     source=SOURCE,
+    bibtex=BIBTEX,
     groups=("gpt2-paper",),
     protocols=protocols(
         "NE", (0.8340, 0.8710, 0.8800, 0.8905), (0.8510, 0.8755, 0.8910), raw=0.7365

@@ -25,6 +25,18 @@ from gpt2eval import (
     recipes,
 )
 
+BIBTEX = """
+@article{reddy2019,
+  author = {Reddy, Siva and Chen, Danqi and Manning, Christopher D.},
+  title = {{CoQA}: A Conversational Question Answering Challenge},
+  journal = {Transactions of the Association for Computational Linguistics},
+  volume = {7},
+  pages = {249--266},
+  year = {2019},
+  url = {https://arxiv.org/abs/1808.07042},
+}
+"""
+
 DOMAINS = ("mctest", "gutenberg", "race", "cnn", "wikipedia")
 
 # ---- rows: {"id", "source", "story", "questions": [...], "answers": [[gold, ...], ...]} ----------
@@ -179,6 +191,7 @@ COQA = Task(
     version=1,
     summary="questions about a passage, in conversations",
     source="Reddy et al. 2019, https://arxiv.org/abs/1808.07042",
+    bibtex=BIBTEX,
     groups=("gpt2-paper", "question_answering"),
     protocols=(
         Protocol(

@@ -28,6 +28,19 @@ from gpt2eval import (
     recipes,
 )
 
+BIBTEX = r"""
+@inproceedings{paperno2016,
+  author = {Paperno, Denis and Kruszewski, Germ{\'a}n and Lazaridou, Angeliki and Pham, Ngoc
+    Quan and Bernardi, Raffaella and Pezzelle, Sandro and Baroni, Marco and Boleda, Gemma and
+    Fern{\'a}ndez, Raquel},
+  title = {The {LAMBADA} dataset: Word prediction requiring a broad discourse context},
+  booktitle = {Proceedings of ACL 2016},
+  pages = {1525--1534},
+  year = {2016},
+  url = {https://arxiv.org/abs/1606.06031},
+}
+"""
+
 # NLTK's English stop words in the form that reproductions of the paper use (cybertronai/bflm).
 STOP_WORDS = tuple(
     """
@@ -91,6 +104,7 @@ LAMBADA = Task(
     version=1,
     summary="the last word of a passage",
     source="Paperno et al. 2016, https://arxiv.org/abs/1606.06031",
+    bibtex=BIBTEX,
     groups=("core", "gpt2-paper"),
     protocols=(
         Protocol(

@@ -18,6 +18,16 @@ from typing import Any
 
 from gpt2eval import Dataset, Hub, Protocol, Rolling, Sample, Task, data, metrics, recipes
 
+BIBTEX = """
+@inproceedings{merity2017,
+  author = {Merity, Stephen and Xiong, Caiming and Bradbury, James and Socher, Richard},
+  title = {Pointer Sentinel Mixture Models},
+  booktitle = {Proceedings of ICLR 2017},
+  year = {2017},
+  url = {https://arxiv.org/abs/1609.07843},
+}
+"""
+
 Row = data.Row
 
 KNOWN = {
@@ -312,6 +322,7 @@ WIKITEXT2 = Task(
     version=1,
     summary="Wikipedia articles, language modelling",
     source="Merity et al. 2016, https://arxiv.org/abs/1609.07843",
+    bibtex=BIBTEX,
     groups=("core", "gpt2-paper"),
     protocols=(
         lm_eval_protocol(RAW),
@@ -346,6 +357,7 @@ WIKITEXT103 = Task(
     version=1,
     summary="Wikipedia articles, language modelling (the test text of WikiText-2)",
     source="Merity et al. 2016, https://arxiv.org/abs/1609.07843",
+    bibtex=BIBTEX,
     groups=("gpt2-paper",),
     protocols=(
         lm_eval_protocol(

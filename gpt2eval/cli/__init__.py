@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from gpt2eval import __version__
-from gpt2eval.cli import bench, explain, run, tasks
+from gpt2eval.cli import bench, explain, report, run, tasks
 from gpt2eval.cli.options import dashes
 from gpt2eval.errors import Gpt2EvalError, StoreError
 
@@ -32,11 +32,12 @@ def app() -> None:
     gpt2eval run                          bundled checkpoints on bundled samples, offline
     gpt2eval run --model gpt2             a checkpoint from the Hugging Face hub
     gpt2eval run --model ./a --model ./b --tasks wikitext2,lambada --data DIR
+    gpt2eval report results               the report of finished runs
     gpt2eval bench --model ./a            how fast a checkpoint is on this machine
     """  # noqa: D301 (click wants the character itself)
 
 
-for module in (run, bench, tasks, explain):
+for module in (run, report, bench, tasks, explain):
     app.add_command(module.command)
 
 

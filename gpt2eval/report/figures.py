@@ -17,6 +17,7 @@ from gpt2eval.report.position import Curve, loss_by_position
 from gpt2eval.report.reliability import METRIC as CALIBRATION
 from gpt2eval.report.reliability import Bin, reliability
 from gpt2eval.report.sections import Section, data_mark, distinguish, file_stems
+from gpt2eval.report.significance import Significance
 from gpt2eval.report.tables import all_labels, systems
 from gpt2eval.report.text import format_level, plain, shorten
 from gpt2eval.results import RECORDS, read_records
@@ -47,11 +48,13 @@ class Picture:
     data: tuple[Sequence[str], Sequence[Sequence[Any]]] = field(default=((), ()))
 
 
-def draw_all(sections: Sequence[Section]) -> list[Picture]:
+def draw_all(
+    sections: Sequence[Section], compared: Significance | None = None, style: str = ""
+) -> list[Picture]:
     """Every figure the sections have data for."""
     names = _plot_names(sections)
     sections = [section for section in sections if section.metrics]
-    with plots.style():
+    with plots.style(style):
         return [
             *_score_pictures(sections, names),
             *_size_pictures(sections, names),

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 import matplotlib as mpl
@@ -22,55 +27,27 @@ from matplotlib.ticker import (
     ScalarFormatter,
 )
 
+from gpt2eval.errors import UsageError
 from gpt2eval.report.position import Curve
 from gpt2eval.report.reliability import Bin
-from gpt2eval.report.text import format_parameters
+from gpt2eval.report.text import direction, format_parameters
 
-SINGLE, DOUBLE = 3.4, 7.0  # inches: one and two columns of a paper
-
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
-    "font.size": 7,
-    "axes.titlesize": 7,
-    "axes.labelsize": 7,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "legend.fontsize": 6.5,
-    "figure.titlesize": 7,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.5,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "lines.linewidth": 1.1,
-    "lines.markersize": 3.8,
-    "legend.frameon": False,
-    "legend.handlelength": 1.8,
-    "savefig.dpi": 200,
-    "pdf.fonttype": 42,  # TrueType: publishers refuse the Type 3 default
-    "svg.fonttype": "path",  # looks the same where the font is not installed
+SINGLE, DOUBLE = 3.3, 6.9  # inches: one and two columns of a paper
+# What a reader's style may not change: equal results make equal files, publishers refuse the Type 3
+# fonts that are the default, and a checkpoint may be called "$x$".
+FIXED: dict[Any, Any] = {
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
     "svg.hashsalt": "gpt2eval",
-    "text.parse_math": False,  # a checkpoint may be called "$x$"
+    "text.parse_math": False,
+    "text.usetex": False,
 }
 
-# Okabe and Ito's colours, told apart with any kind of colour vision, without their yellow, which is
-# lost on white. The markers tell the lines apart without any colour.
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#000000",
-    "#56B4E9",
-    "#E69F00",
-)
+# The markers tell checkpoints apart without any colour.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 GREY = "#666666"
+
+_HOUSE = files("gpt2eval") / "report" / "gpt2eval.mplstyle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +72,27 @@ class Axis:
     """What a score axis says: its label, the direction of better, and the factor to its unit."""
 
     label: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     factor: float = 1.0
 
     @property
-    def direction(self) -> str:
-        """The direction of better in words."""
-        return "higher is better" if self.higher_is_better else "lower is better"
+    def pointer(self) -> str:
+        """The direction of better in words, with an arrow along the axis."""
+        words = direction(self.higher_is_better)
+        arrows = {True: f"{words} →", False: f"← {words}", None: words}
+        return arrows[self.higher_is_better]
 
 
 def look(index: int) -> dict[str, Any]:
     """Colour and marker of the checkpoint with that number; 63 pairs before one comes again."""
-    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
+    colours = palette()
+    return {"color": colours[index % len(colours)], "marker": MARKERS[index % len(MARKERS)]}
+
+
+def palette() -> list[str]:
+    """The colours of the style."""
+    cycle: Any = mpl.rcParams["axes.prop_cycle"]
+    return list(cycle.by_key().get("color", ["black"]))
 
 
 def draw_scores(ax: Axes, rows: Sequence[tuple[str, str]], dots: Sequence[Dot], axis: Axis) -> None:
@@ -129,8 +115,7 @@ def draw_scores(ax: Axes, rows: Sequence[tuple[str, str]], dots: Sequence[Dot], 
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.grid(axis="y")
-    pointer = f"{axis.direction} →" if axis.higher_is_better else f"← {axis.direction}"
-    ax.set_xlabel(f"{axis.label}\n{pointer}")
+    ax.set_xlabel(f"{axis.label}\n{axis.pointer}")
 
 
 def draw_positions(ax: Axes, curves: Mapping[str, Curve], looks: Mapping[str, int]) -> None:
@@ -142,7 +127,7 @@ def draw_positions(ax: Axes, curves: Mapping[str, Curve], looks: Mapping[str, in
         band = {"color": style["color"], "alpha": strength, "linewidth": 0, "zorder": 1}
         ax.fill_between(curve.centre, low, high, **band)
         # When the colours begin again, so does a line of another kind.
-        kind = ("-", "--", ":")[looks[label] // len(COLOURS) % 3]
+        kind = ("-", "--", ":")[looks[label] // len(palette()) % 3]
         line = {**style, "linestyle": kind, "markeredgewidth": 0}
         ax.plot(curve.centre, curve.mean, label=label, **line)
     ax.set_xscale("log", base=2)
@@ -209,8 +194,7 @@ def draw_sizes(
     _size_scale(ax, *limits)
     ax.grid(axis="y")
     ax.set_xlabel("parameters")
-    pointer = f"{axis.direction} →" if axis.higher_is_better else f"← {axis.direction}"
-    ax.set_ylabel(f"{axis.label}\n{pointer}")
+    ax.set_ylabel(f"{axis.label}\n{axis.pointer}")
 
 
 def _reference_style(number: int) -> dict[str, Any]:
@@ -253,14 +237,72 @@ def save(figure: Figure) -> dict[str, bytes]:
     return files
 
 
-def style() -> Any:
-    """A context in which figures are built and saved: matplotlib's defaults, then STYLE.
+def style(name: str = "") -> Any:
+    """A context in which figures are built and saved: the house's style, then the reader's.
+
+    name  a style of matplotlib, or a .mplstyle file; UsageError for one that is neither
 
     The reader's own matplotlibrc has no say, or reports would differ between machines.
     """
     defaults: dict[Any, Any] = dict(mpl.rcParamsDefault)
     settings = {key: value for key, value in defaults.items() if not key.startswith("backend")}
-    return mpl.rc_context({**settings, **STYLE})
+    house = mpl.rc_params_from_file(str(_HOUSE), use_default_template=False)
+    return mpl.rc_context({**settings, **house, **_reader(name), **FIXED})
+
+
+def _reader(name: str) -> dict[Any, Any]:
+    """The settings of the style that a reader asked for."""
+    if not name:
+        return {}
+    from matplotlib import style as styles
+
+    known = {key: value for key, value in styles.library.items() if not key.startswith("_")}
+    if name in known:
+        return dict(known[name])
+    path = Path(name).expanduser()
+    if not path.is_file():
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(
+            f"--style {name!r} is neither a style of matplotlib nor a file{meant}; expected a"
+            f" .mplstyle file, or one of {', '.join(known)}"
+        )
+    # matplotlib warns of a bad line and goes on; whoever wrote the line wants to know.
+    with warnings.catch_warnings(), _matplotlib_speaks() as said:
+        warnings.simplefilter("error")
+        try:
+            found = mpl.rc_params_from_file(str(path), use_default_template=False)
+        except (OSError, UnicodeDecodeError, ValueError, Warning) as error:
+            raise UsageError(
+                f"--style {name!r} cannot be read as a style ({error}); expected lines"
+                " `key: value` with the keys of matplotlibrc"
+            ) from error
+    if said:
+        raise UsageError(
+            f"--style {name!r} cannot be read as a style ({' '.join(said[0].split())}); expected"
+            " lines `key: value` with the keys of matplotlibrc"
+        )
+    return {key: value for key, value in found.items() if not key.startswith("backend")}
+
+
+@contextmanager
+def _matplotlib_speaks() -> Iterator[list[str]]:
+    """Collects what matplotlib logs, and keeps it from the terminal."""
+    said: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    logger, listener = logging.getLogger("matplotlib"), Listener(logging.WARNING)
+    propagates = logger.propagate
+    logger.addHandler(listener)
+    logger.propagate = False
+    try:
+        yield said
+    finally:
+        logger.removeHandler(listener)
+        logger.propagate = propagates
 
 
 def _side_by_side(dots: Sequence[tuple[float, Dot]], span: float) -> Iterator[tuple[float, Dot]]:
