@@ -81,6 +81,11 @@ def format_bytes(number: float) -> str:
     return f"{number / 2**20:.0f} MiB"
 
 
+def format_p(p: float) -> str:
+    """A p-value with its sign: "= 0.034", "< 0.001"."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
 def format_level(level: float) -> str:
     """The level of an interval: "95 %"."""
     return f"{100 * level:g} %"
