@@ -103,6 +103,7 @@ class Protocol:
                `sample.fields["examples"]`, and `requests` begins its prompts with them
     options    every choice that can change the number, recorded in the result and its signature
     references published numbers for orientation: {"model", "metric", "value", "source"}
+    lm_eval    the task of lm-evaluation-harness that asks the same, for `gpt2eval import`
     """
 
     name: str
@@ -118,6 +119,7 @@ class Protocol:
     options: Mapping[str, Any] = field(default_factory=dict)
     references: tuple[Mapping[str, Any], ...] = ()
     followup: Callable[[Sample, Sequence[Response]], Sequence[Request]] | None = None
+    lm_eval: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,7 @@ COPA = Task(
             ask_lm_eval,
             (metrics.choice_accuracy(),),
             examples=DEVELOPMENT,
+            lm_eval="copa",
             detail=(
                 "The premise without its full stop, `because` or `therefore`, and the alternative"
                 " with a small letter; the one with the highest log-probability wins. lm-eval's"

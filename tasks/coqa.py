@@ -238,6 +238,7 @@ COQA = Task(
         ),
         Protocol(
             name="lm-eval",
+            lm_eval="coqa",
             summary="lm-eval's coqa: the last question of each passage only",
             detail=(
                 "Only the last turn of a conversation is asked, with blank lines between turns, up"

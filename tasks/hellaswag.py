@@ -119,6 +119,7 @@ HELLASWAG = Task(
                 metrics.choice_accuracy("bytes"),
             ),
             examples=TRAINING,
+            lm_eval="hellaswag",
             detail=(
                 "`Activity: context` and a space before each ending; the ending with the highest"
                 " log-probability wins (accuracy, lm-eval's acc), or the highest log-probability"

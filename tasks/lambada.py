@@ -109,6 +109,7 @@ LAMBADA = Task(
     protocols=(
         Protocol(
             name="openai",
+            lm_eval="lambada_openai",
             summary="OpenAI's text, whole last word, as lm-eval's lambada_openai",
             detail=(
                 "A passage is right when every token of its last word is the arg-max, given the"
@@ -179,6 +180,7 @@ LAMBADA = Task(
         ),
         Protocol(
             name="standard",
+            lm_eval="lambada_standard",
             summary="official tokenised text, whole last word, as lm-eval's lambada_standard",
             detail=(
                 "As @openai on the official file, which is lower-cased and tokenised ('' and n't"

@@ -108,6 +108,7 @@ NATURAL_QUESTIONS = Task(
             (metrics.exact_match(normalize=lm_eval_normalize),),
             beginning="Answer these questions:\n\n",
             stop=("\n", ".", ","),
+            lm_eval="nq_open",
             max_new_tokens=256,
             detail=(
                 "`Answer these questions:` and the question, no examples. What is written before a"

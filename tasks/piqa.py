@@ -87,6 +87,7 @@ PIQA = Task(
                 metrics.choice_accuracy("bytes"),
             ),
             examples=TRAINING,
+            lm_eval="piqa",
             detail=(
                 "`Question: goal`, a new line, `Answer:`, and a space before each solution. The"
                 " solution with the highest log-probability wins (accuracy), or with the highest"

@@ -94,6 +94,7 @@ SST2 = Task(
             examples=TRAINING,
             unconditional=True,
             classes=True,
+            lm_eval="sst2",
             detail=(
                 "The sentence, `Question: Is this sentence positive or negative?`, `Answer:`, each"
                 " on its line; the label whose word has the higher log-probability. ece compares"

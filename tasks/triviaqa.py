@@ -87,6 +87,7 @@ TRIVIAQA = Task(
             "Question: {question}?\nAnswer:",
             (metrics.exact_match(normalize=lm_eval_normalize),),
             stop=("\n", ".", ","),
+            lm_eval="triviaqa",
             max_new_tokens=256,
             detail=(
                 "The question with a second question mark, no examples. What is written before a"

@@ -283,10 +283,11 @@ RAW = Dataset(
 )
 
 
-def lm_eval_protocol(dataset: Dataset) -> Protocol:
+def lm_eval_protocol(dataset: Dataset, lm_eval: str = "") -> Protocol:
     """lm-evaluation-harness's task `wikitext`."""
     return Protocol(
         name="lm-eval",
+        lm_eval=lm_eval,
         summary="lm-eval's wikitext: de-tokenised articles, disjoint windows, per original word",
         detail=(
             "Each article is de-tokenised (not invertibly) and read from <|endoftext|> in disjoint"
@@ -325,7 +326,7 @@ WIKITEXT2 = Task(
     bibtex=BIBTEX,
     groups=("core", "gpt2-paper"),
     protocols=(
-        lm_eval_protocol(RAW),
+        lm_eval_protocol(RAW, lm_eval="wikitext"),
         hf_docs(
             1024,
             recipes.published(

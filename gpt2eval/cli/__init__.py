@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from gpt2eval import __version__
-from gpt2eval.cli import bench, explain, report, run, tasks
+from gpt2eval.cli import bench, explain, importing, report, run, tasks
 from gpt2eval.cli.options import dashes
 from gpt2eval.errors import Gpt2EvalError, StoreError
 
@@ -37,7 +37,7 @@ def app() -> None:
     """  # noqa: D301 (click wants the character itself)
 
 
-for module in (run, report, bench, tasks, explain):
+for module in (run, report, importing, bench, tasks, explain):
     app.add_command(module.command)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from gpt2eval.report.figures import Picture
+from gpt2eval.report.panels import Picture
 from gpt2eval.report.sections import Section, data_digests, data_mark, data_words
 from gpt2eval.report.tables import (
     all_labels,
@@ -152,7 +152,11 @@ def _ledgers(section: Section) -> str:
     """What happened to the samples, one line for all checkpoints that fared alike."""
     fared: dict[str, list[str]] = {}
     for label, result in section.results.items():
-        words = ledger_words(result.ledger, result.data.get("selected"))
+        words = (
+            ledger_words(result.ledger, result.data.get("selected"))
+            if result.ledger
+            else "what happened besides is not told."
+        )
         fared.setdefault(words, []).append(f"**{markdown(label)}**")
     return "\n".join(f"- {', '.join(labels)}: {words}" for words, labels in fared.items())
 

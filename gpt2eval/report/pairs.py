@@ -19,8 +19,7 @@ from gpt2eval.results import RECORDS, read_records
 from gpt2eval.types import Comparison
 
 _ROWS = 24  # of one forest plot; more become a second one
-_COMPARED = ("task", "metric", "baseline", "candidate", "unit", "difference", "low", "high")
-_COMPARED += ("p", "p_corrected", "test", "n")
+_COMPARED = "task metric baseline candidate unit difference low high p p_corrected test n".split()
 _UNITS = {"fraction": "percentage points", "perplexity": "perplexity", "bits": "bits"}
 
 

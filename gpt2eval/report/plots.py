@@ -217,7 +217,7 @@ def draw_differences(
         if _finite(row.value):
             face = colour if row.clear else "white"
             ax.plot(row.value, y, "o", color=colour, markerfacecolor=face)
-        beside = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
+        beside: Any = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
         beside |= {"va": "center", "annotation_clip": False}
         number = f"{row.value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
         ax.annotate(number, (1, y), xytext=(40, 0), ha="right", **beside)

@@ -142,14 +142,16 @@ def checkpoint_labels(results: Sequence[Result]) -> list[str]:
     entities: list[tuple[str, str, str, int]] = []
     seen: Counter[tuple[str, ...]] = Counter()
     for result in results:
-        name, digest = plain(result.checkpoint["name"]), str(result.checkpoint.get("sha256", ""))
+        name, checkpoint = plain(result.checkpoint["name"]), result.checkpoint
+        # Without a digest, what the user called the checkpoint has to tell it from others.
+        digest = str(checkpoint.get("sha256") or "")[:8] or plain(checkpoint.get("path", ""))
         entity = (name, digest, str(result.run.get("dtype", "")))
         seen[(*entity, _question(result))] += 1
         entities.append((*entity, seen[(*entity, _question(result))]))
     unique = list(dict.fromkeys(entities))
     labels = distinguish(
         [name for name, *_ in unique],
-        [digest[:8] for _, digest, *_ in unique],
+        [digest for _, digest, *_ in unique],
         [dtype for *_, dtype, _ in unique],
         [f"run {number}" for *_, number in unique],
     )

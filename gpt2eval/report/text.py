@@ -213,7 +213,7 @@ def _latex_character(char: str) -> str:
         return _LATEX[char]
     if char.isascii():
         return char
-    letter, *marks = unicodedata.normalize("NFD", char)
+    letter, *marks = list(unicodedata.normalize("NFD", char))
     if len(marks) == 1 and letter.isascii() and letter.isalpha() and marks[0] in _ACCENTS:
         # A dot would stand under the accent.
         base = {"i": r"\i", "j": r"\j"}.get(letter, letter) if marks[0] in _ABOVE else letter
