@@ -31,15 +31,11 @@ class Bibliography:
 
     def tool(self, *keys: str) -> tuple[str, ...]:
         """Cite entries of the house's own file."""
-        for key in keys:
-            self.entries.setdefault(key, _own()[key])
-        return keys
+        return self._add({key: _own()[key] for key in keys})
 
     def software(self, name: str, text: str) -> tuple[str, ...]:
         """Cite a program of which nothing but its name and a note is known."""
-        note = f"  note = {{{latex(text)}}},\n" if text else ""
-        entry = f"@misc{{{name},\n  title = {{{{{latex(name)}}}}},\n{note}}}"
-        return self._add({name: entry})
+        return self._add({name: _misc(name, name, text)})
 
     def benchmark(self, result: Result) -> tuple[str, ...]:
         """Cite what a result's task brings, or else its source; nothing where it names neither."""
@@ -47,26 +43,39 @@ class Bibliography:
         found = entries_of(str(task.get("bibtex", "")))
         source = str(task.get("source", ""))
         if not found and source:
-            key = file_stem(str(task["name"])).replace("@", "-").lower()
-            found = {key: f"@misc{{{key},\n  title = {{{{{latex(source)}}}}},\n}}"}
+            key = file_stem(str(task["name"])).replace("@", "-")
+            found = {key: _misc(key, source)}
         return self._add(found)
 
     def _add(self, found: Mapping[str, str]) -> tuple[str, ...]:
-        """Take in entries; a key that means another entry already gets a letter."""
+        """Take in entries; a key that already means another entry gets a letter more."""
         keys = []
         for wanted, entry in found.items():
-            key = wanted
-            while self.entries.get(key, entry.replace(wanted, key, 1)) != entry.replace(
-                wanted, key, 1
-            ):
+            key = wanted.lower()  # BibTeX does not tell cases apart
+            renamed = _ENTRY.sub(rf"@\1{{{key},", entry, count=1)
+            while self.entries.get(key, renamed) != renamed:
                 key += "x"
-            self.entries[key] = entry.replace(wanted, key, 1)
+                renamed = _ENTRY.sub(rf"@\1{{{key},", entry, count=1)
+            self.entries[key] = renamed
             keys.append(key)
         return tuple(keys)
 
     def text(self) -> str:
         """The file, sorted by key."""
         return "\n\n".join(self.entries[key] for key in sorted(self.entries)) + "\n"
+
+
+def _misc(key: str, title: str, note: str = "") -> str:
+    """An entry of which there is nothing but a line of text."""
+    fields = {"key": title, "title": title, "note": note}
+    # BibTeX counts every brace, those behind a backslash too.
+    lines = [f"  {name} = {{{{{_printed(text)}}}}},\n" for name, text in fields.items() if text]
+    return f"@misc{{{key},\n{''.join(lines)}}}"
+
+
+def _printed(text: str) -> str:
+    shown = latex(text).replace(r"\{", r"\textbraceleft{}")
+    return shown.replace(r"\}", r"\textbraceright{}")
 
 
 def entries_of(text: str) -> dict[str, str]:
@@ -78,7 +87,8 @@ def entries_of(text: str) -> dict[str, str]:
     found = {}
     try:
         for kind, key, entry in _scan(text):
-            if kind.lower() in _NO_ENTRY or "\\" in _COMMAND.sub("", entry):
+            # "^^5c" is a backslash too.
+            if kind.lower() in _NO_ENTRY or "^^" in entry or "\\" in _COMMAND.sub("", entry):
                 return {}
             # Letters beyond ASCII are for LaTeX to set, whatever encoding BibTeX reads.
             found[key] = "".join(char if char.isascii() else f"{{{latex(char)}}}" for char in entry)
@@ -103,8 +113,8 @@ def _scan(text: str) -> Iterator[tuple[str, str, str]]:
 def _closing(text: str, start: int) -> int:
     """The place behind the brace that closes the one at `start`."""
     depth = 0
-    for mark in re.finditer(r"\\.|[{}]", text[start:], re.DOTALL):
-        depth += {"{": 1, "}": -1}.get(mark[0], 0)
+    for mark in re.finditer("[{}]", text[start:]):  # BibTeX counts those behind a backslash too
+        depth += 1 if mark[0] == "{" else -1
         if depth == 0:
             return start + mark.end()
     raise ValueError("braces do not match")

@@ -97,7 +97,9 @@ def summary_latex(
         if section.metrics:
             metric = next(iter(section.metrics))
             mark = notes.mark(latex(data_mark(section.first))) if data_mark(section.first) else ""
-            title = latex(section.title) + (f"$^{{{mark}}}$" if mark else "")
+            # What a note says need not stand in the heading too.
+            short = section.title.removesuffix(f" ({data_mark(section.first)})")
+            title = latex(short) + (f"$^{{{mark}}}$" if mark else "")
             columns.append(_column(section, metric, compared, intervals, title))
     labels = all_labels(sections)
     rows = [[(label, latex(label)) for label in labels]]
@@ -115,15 +117,15 @@ def section_latex(section: Section, compared: Significance, *, intervals: bool =
     groups: dict[str, list[tuple[str, str]]] = {}
     for label, kind, _ in systems(section):
         key = label if kind == "checkpoint" else f"{kind}:{label}"
-        groups.setdefault(kind, []).append((key, latex(label)))
+        letter = notes.mark("System without a model") if kind == "baseline" else ""
+        named = latex(label) + (f"$^{{{letter}}}$" if letter else "")
+        groups.setdefault(kind, []).append((key, named))
     for model, source in published(section):
         letter = notes.mark(f"Published: {latex(source)}")
         named = f"{latex(model)}$^{{{letter}}}$"
         groups.setdefault("published", []).append((f"published:{model}:{source}", named))
     if mark := data_mark(section.first):
         notes.plain.append(latex(mark[:1].upper() + mark[1:]))
-    if "baseline" in groups:
-        notes.plain.append("Systems below the first rule have no model")
     _legend(notes, [section], compared, intervals)
     summary = str(section.first.task.get("summary", ""))
     caption = rf"\texttt{{{latex(section.title)}}}" + (f": {latex(summary)}" if summary else "")

@@ -70,7 +70,7 @@ def methods_of(sections: Sequence[Section], compared: Significance) -> Methods:
     paragraphs = [each for each in paragraphs if each]
     return Methods(
         "# Methods\n\n" + "\n\n".join(map(_markdown, paragraphs)) + "\n",
-        "% \\cite{} finds its entries in references.bib.\n"
+        "% The entries that are cited are in references.bib.\n"
         + "\n\n".join(map(_latex, paragraphs))
         + "\n",
         cited.text(),
