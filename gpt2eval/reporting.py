@@ -11,7 +11,7 @@ from pathlib import Path
 from gpt2eval.errors import StoreError, UsageError
 from gpt2eval.report import write_report
 from gpt2eval.report.sections import checkpoint_labels
-from gpt2eval.results import RECORDS, RESULT, load_results
+from gpt2eval.results import RECORDS, RESULT, read_result
 from gpt2eval.types import Comparison, Result
 
 
@@ -76,7 +76,7 @@ def find_results(names: Sequence[str]) -> Found:
         unfinished |= dict.fromkeys(sorted(begun - finished))
     if not directories:
         raise UsageError("no results were named; give the --output of a run, or runs below it")
-    return Found(_each_once(load_results(*directories)), list(unfinished))
+    return Found(_each_once([read_result(each) for each in directories]), list(unfinished))
 
 
 def check_baseline(results: Sequence[Result], baseline: str) -> None:

@@ -72,9 +72,12 @@ class Run:
     def samples_path(self, task: str) -> Path | None:
         """The file with the samples of a task; None where they were not logged."""
         time = _TIME.search(self.path.stem)
-        path = self.path.with_name(f"samples_{task}_{time[1]}.jsonl") if time else None
-        # A task whose name leads to another directory has no samples there.
-        return path if path and path.parent == self.path.parent and path.is_file() else None
+        name = f"samples_{task}_{time[1]}.jsonl" if time else ""
+        # A name that leads to another directory, or that no file can have, is not lm-eval's.
+        if not name or Path(name).name != name or "\0" in name or len(name.encode()) > 255:
+            return None
+        path = self.path.with_name(name)
+        return path if path.is_file() else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,6 @@ def report_files(
         "report.md": report_markdown(title, sections, pictures),
         "tables/summary.md": _table_file("Summary", sections, summary_markdown(sections)),
         "tables/summary.csv": summary_csv(sections),
-        "tables/summary.tex": summary_latex(sections, compared, intervals=intervals),
         "tables/results.csv": frame_csv(to_frame(results)),
         "methods.md": methods.markdown,
         "methods.tex": methods.latex,
@@ -98,8 +97,11 @@ def report_files(
     for section in sections:
         body = section_markdown(section)
         texts[f"tables/{section.stem}.md"] = _table_file(section.title, [section], body)
-        texts[f"tables/{section.stem}.tex"] = section_latex(section, compared, intervals=intervals)
         texts[f"tables/{section.stem}.csv"] = section_csv(section)
+    tables = {"summary": summary_latex(sections, compared, intervals=intervals)}
+    for section in sections:
+        tables[section.stem] = section_latex(section, compared, intervals=intervals)
+    texts |= {f"tables/{stem}.tex": table for stem, table in tables.items() if table}
     for picture in pictures:
         if picture.data[0]:
             texts[f"plots/{picture.stem}.csv"] = to_csv(*picture.data)

@@ -33,9 +33,9 @@ class Bibliography:
         """Cite entries of the house's own file."""
         return self._add({key: _own()[key] for key in keys})
 
-    def software(self, name: str, text: str) -> tuple[str, ...]:
-        """Cite a program of which nothing but its name and a note is known."""
-        return self._add({name: _misc(name, name, text)})
+    def software(self, name: str, title: str, note: str) -> tuple[str, ...]:
+        """Cite a program by its name."""
+        return self._add({name: _misc(name, name, title, note)})
 
     def benchmark(self, result: Result) -> tuple[str, ...]:
         """Cite what a result's task brings, or else its source; nothing where it names neither."""
@@ -44,7 +44,7 @@ class Bibliography:
         source = str(task.get("source", ""))
         if not found and source:
             key = file_stem(str(task["name"])).replace("@", "-")
-            found = {key: _misc(key, source)}
+            found = {key: _misc(key, str(task["name"]), source)}
         return self._add(found)
 
     def _add(self, found: Mapping[str, str]) -> tuple[str, ...]:
@@ -65,9 +65,9 @@ class Bibliography:
         return "\n\n".join(self.entries[key] for key in sorted(self.entries)) + "\n"
 
 
-def _misc(key: str, title: str, note: str = "") -> str:
-    """An entry of which there is nothing but a line of text."""
-    fields = {"key": title, "title": title, "note": note}
+def _misc(key: str, name: str, title: str, note: str = "") -> str:
+    """An entry without an author: `name` stands in his place, in the list and in citations."""
+    fields = {"key": name, "title": title, "note": note}
     # BibTeX counts every brace, those behind a backslash too.
     lines = [f"  {name} = {{{{{_printed(text)}}}}},\n" for name, text in fields.items() if text]
     return f"@misc{{{key},\n{''.join(lines)}}}"

@@ -30,6 +30,7 @@ from gpt2eval.types import Result
 def report_markdown(title: str, sections: Sequence[Section], pictures: Sequence[Picture]) -> str:
     """The whole page; links are relative to its directory."""
     results = [result for section in sections for result in section.results.values()]
+    shown = any(section.metrics for section in sections)
     overall = [picture for picture in pictures if not picture.section]
     parts = [
         f"# {markdown(title or 'GPT-2 evaluation')}",
@@ -39,7 +40,10 @@ def report_markdown(title: str, sections: Sequence[Section], pictures: Sequence[
         "## Summary",
         summary_markdown(sections),
         "Tables as files: [summary.csv](tables/summary.csv), [results.csv](tables/results.csv) "
-        "(one row a number).",
+        "(one row a number)"
+        + (", [summary.tex](tables/summary.tex) for a paper." if shown else "."),
+        "How the numbers were made, for a paper: [methods.md](methods.md), "
+        "[methods.tex](methods.tex), [references.bib](references.bib).",
         *(_embed(picture) for picture in overall),
         *(_section(section, pictures) for section in sections),
         "## Speed and memory",
@@ -143,7 +147,8 @@ def _section(section: Section, pictures: Sequence[Picture]) -> str:
         _ledgers(section),
         "Signatures, with all that can change a number:",
         code_block(_signatures(section)),
-        f"Files: [table](tables/{section.stem}.md), [numbers](tables/{section.stem}.csv).",
+        f"Files: [table](tables/{section.stem}.md), [numbers](tables/{section.stem}.csv)"
+        + (f", [LaTeX](tables/{section.stem}.tex)." if section.metrics else "."),
     ]
     return "\n\n".join(filter(None, parts))
 

@@ -90,7 +90,7 @@ def summary_latex(
     *,
     intervals: bool = False,
 ) -> str:
-    """Checkpoints by tasks: the main metric of each task@protocol."""
+    """Checkpoints by tasks: the main metric of each task@protocol; empty where none has one."""
     notes = Notes()
     columns = []
     for section in sections:
@@ -101,6 +101,8 @@ def summary_latex(
             short = section.title.removesuffix(f" ({data_mark(section.first)})")
             title = latex(short) + (f"$^{{{mark}}}$" if mark else "")
             columns.append(_column(section, metric, compared, intervals, title))
+    if not columns:
+        return ""
     labels = all_labels(sections)
     rows = [[(label, latex(label)) for label in labels]]
     _legend(notes, sections, compared, intervals)
@@ -128,7 +130,7 @@ def section_latex(section: Section, compared: Significance, *, intervals: bool =
         notes.plain.append(latex(mark[:1].upper() + mark[1:]))
     _legend(notes, [section], compared, intervals)
     summary = str(section.first.task.get("summary", ""))
-    caption = rf"\texttt{{{latex(section.title)}}}" + (f": {latex(summary)}" if summary else "")
+    caption = rf"\textsf{{{latex(section.title)}}}" + (f": {latex(summary)}" if summary else "")
     return _float(f"{caption.rstrip('.')}.", section.stem, list(groups.values()), columns, notes)
 
 

@@ -132,7 +132,11 @@ def _tool(tool: str, results: Sequence[Result], cited: Bibliography) -> Paragrap
         text += [" Scores were computed with gpt2eval"]
         text += [
             f" {own}" * bool(own),
-            Cite(cited.software("gpt2eval", f"Version {own}" * bool(own))),
+            Cite(
+                cited.software(
+                    "gpt2eval", "Evaluation of GPT-2 checkpoints", f"Version {own}" * bool(own)
+                )
+            ),
         ]
         text += [" on GPT-2 models", Cite(cited.tool("radford2019"))]
     else:
@@ -309,8 +313,8 @@ def _care(sections: Sequence[Section]) -> Paragraph:
     """What a reader has to know before quoting a number."""
     if any(section.bundled for section in sections):
         return [
-            f"{SAMPLE_NOTICE[:1].upper()}{SAMPLE_NOTICE[1:]}: numbers from the sample texts of"
-            " gpt2eval cannot be compared with published ones."
+            f"Caution: {SAMPLE_NOTICE}. Numbers from the sample texts of gpt2eval cannot be"
+            " compared with published ones."
         ]
     return []
 
@@ -358,7 +362,7 @@ def _latex_piece(piece: Piece) -> str:
     if isinstance(piece, Cite):
         return f"~\\cite{{{','.join(piece.keys)}}}" if piece.keys else ""
     if isinstance(piece, Code):
-        return f"\\texttt{{{latex(piece.text)}}}"
+        return f"\\textsf{{{latex(piece.text)}}}"
     return _spaced(piece, latex)
 
 
