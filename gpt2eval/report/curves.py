@@ -15,7 +15,9 @@ from gpt2eval.report.panels import (
     LABEL,
     Picture,
     grid,
+    left_out,
     levels,
+    lines_of,
     main_metric,
     pages,
     score_axis,
@@ -152,7 +154,7 @@ def _fared(section: Section) -> dict[str, dict[str, Fared]]:
     """Label -> sample id -> how it fared, by the first share of samples that are right."""
     metric = next((name for name, each in section.metrics.items() if each.unit == "fraction"), None)
     found = {}
-    for label, result in section.results.items():
+    for label, result in lines_of(section).items():
         if metric and result.path and (result.path / RECORDS).is_file():
             samples = samples_of(read_records(result.path), metric)
             if right_or_wrong(samples):
@@ -187,7 +189,7 @@ def _rate_picture(
     return Picture(
         stem,
         f"accuracy by {axis} of {titles}",
-        f"{words}: {plain(titles)}. Bars are 95 % Wilson intervals.",
+        f"{words}: {plain(titles)}. Bars are 95 % Wilson intervals.{left_out(panels)}",
         plots.save(figure),
         "",
         ([*header, "notice"], rows),

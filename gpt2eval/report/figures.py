@@ -16,7 +16,9 @@ from gpt2eval.report.panels import (
     LABEL,
     Picture,
     grid,
+    left_out,
     levels,
+    lines_of,
     main_metric,
     pages,
     plot_names,
@@ -179,7 +181,7 @@ def _position_pictures(sections: Sequence[Section], names: Mapping[str, str]) ->
 
 
 def _curves(section: Section) -> Iterator[tuple[str, Curve | None]]:
-    for label, result in section.results.items():
+    for label, result in lines_of(section).items():
         if result.path and (result.path / RECORDS).is_file():
             yield label, loss_by_position(read_records(result.path))
 
@@ -198,6 +200,7 @@ def _position_picture(
     caption = (
         f"{section.title}: mean loss of a token against the number of tokens before it, in bins of "
         f"powers of two. Bands are 1.96 standard errors either way, taken between {clusters}."
+        f"{left_out([section])}"
     )
     header = ["checkpoint", "context_first", "context_last", "nats_per_token", "standard_error"]
     rows = [
@@ -225,7 +228,7 @@ def _reliability_pictures(
         if CALIBRATION in section.metrics:
             curves = {
                 label: reliability(read_records(result.path))
-                for label, result in section.results.items()
+                for label, result in lines_of(section).items()
                 if result.path and (result.path / RECORDS).is_file()
             }
             curves = {label: bins for label, bins in curves.items() if bins}
@@ -246,7 +249,7 @@ def _reliability_picture(
     caption = (
         f"{section.title}: how often the model is right against how sure it is, in bins of equal"
         " width of the probability it gives to its choice. Bars are 95 % Wilson intervals; on the"
-        " diagonal confidence and accuracy agree."
+        f" diagonal confidence and accuracy agree.{left_out([section])}"
     )
     header = ["checkpoint", "samples", "confidence", "accuracy", "low", "high", "notice"]
     rows = [

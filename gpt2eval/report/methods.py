@@ -87,8 +87,9 @@ def _checkpoints(sections: Sequence[Section], cited: Bibliography) -> Paragraph:
     for number, label in enumerate(labels):
         text += ["; " * bool(number), Code(label), _facts(_first(sections, label))]
     text.append(".")
-    for tool, results in _by_tool(sections).items():
-        text += _tool(tool, results, cited)
+    for tool, computed in _by_tool(sections).items():
+        labels = list(dict.fromkeys(label for label, _ in computed))
+        text += _tool(tool, labels, [result for _, result in computed], cited)
     return text
 
 
@@ -110,16 +111,18 @@ def _facts(result: Result) -> str:
     return f" ({', '.join(facts)})"
 
 
-def _by_tool(sections: Sequence[Section]) -> dict[str, list[Result]]:
-    """Results by the program that computed them."""
-    found: dict[str, list[Result]] = {}
+def _by_tool(sections: Sequence[Section]) -> dict[str, list[tuple[str, Result]]]:
+    """Results with the label of their checkpoint, by the program that computed them."""
+    found: dict[str, list[tuple[str, Result]]] = {}
     for section in sections:
-        for result in section.results.values():
-            found.setdefault(str(result.run.get("tool", "gpt2eval")), []).append(result)
+        for label, result in section.results.items():
+            found.setdefault(str(result.run.get("tool", "gpt2eval")), []).append((label, result))
     return found
 
 
-def _tool(tool: str, results: Sequence[Result], cited: Bibliography) -> Paragraph:
+def _tool(
+    tool: str, labels: Sequence[str], results: Sequence[Result], cited: Bibliography
+) -> Paragraph:
     """One sentence on a program, what it ran on, and how."""
     versions: dict[str, list[str]] = {}
     for result in results:
@@ -140,8 +143,7 @@ def _tool(tool: str, results: Sequence[Result], cited: Bibliography) -> Paragrap
         ]
         text += [" on GPT-2 models", Cite(cited.tool("radford2019"))]
     else:
-        names = dict.fromkeys(result.name for result in results)
-        text += [" Those of ", *_listed([Code(name) for name in names])]
+        text += [" The scores of ", *_listed([Code(label) for label in labels])]
         text += [f" were computed with {tool} {own}".rstrip()]
         text += [Cite(cited.tool("gao2024")), " and imported"]
     for name, key in (("torch", "paszke2019"), ("transformers", "wolf2020")):

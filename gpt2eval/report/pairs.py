@@ -19,6 +19,7 @@ from gpt2eval.results import RECORDS, read_records
 from gpt2eval.types import Comparison
 
 _ROWS = 24  # of one forest plot; more become a second one
+_FIGURES = 4  # of one kind; what is left stands in the numbers of the first
 _COMPARED = "task metric baseline candidate unit difference low high p p_corrected test n".split()
 _UNITS = {"fraction": "percentage points", "perplexity": "perplexity", "bits": "bits"}
 
@@ -43,13 +44,18 @@ def difference_pictures(
             for pair in members
             if pair[0].candidate == candidate
         ]
-        for page, start in enumerate(range(0, len(ordered), _ROWS), start=1):
-            name = f"{stem}-{page}" if len(ordered) > _ROWS else stem
-            yield _difference_picture(name, ordered[start : start + _ROWS], names)
+        for start in range(0, min(len(ordered), _FIGURES * _ROWS), _ROWS):
+            name = f"{stem}-{start // _ROWS + 1}" if len(ordered) > _ROWS else stem
+            drawn = ordered[start : start + _ROWS]
+            # The first figure's numbers are those of all of them.
+            yield _difference_picture(name, drawn, ordered if start == 0 else drawn, names)
 
 
 def _difference_picture(
-    stem: str, members: Sequence[tuple[Comparison, str]], names: Mapping[str, str]
+    stem: str,
+    members: Sequence[tuple[Comparison, str]],
+    numbers: Sequence[tuple[Comparison, str]],
+    names: Mapping[str, str],
 ) -> Picture:
     shown = [each for each, _ in members]
     factor = 100.0 if shown[0].unit == "fraction" else 1.0
@@ -77,10 +83,12 @@ def _difference_picture(
     )
     if tests := tests_in_words(shown):
         caption += f" {tests[:1].upper()}{tests[1:]}."
+    if len(numbers) > _FIGURES * _ROWS:
+        caption += f" The numbers hold all {len(numbers):,} comparisons, the figures fewer."
     marks = dict.fromkeys(mark for _, mark in members if mark)
     caption += "".join(f" {mark[:1].upper()}{mark[1:]}." for mark in marks)
     header = ["task@protocol", *_COMPARED[1:], "notice"]
-    table = [[*(getattr(each, name) for name in _COMPARED), mark] for each, mark in members]
+    table = [[*(getattr(each, name) for name in _COMPARED), mark] for each, mark in numbers]
     alt = f"differences from {plain(shown[0].baseline)} in {unit}"
     return Picture(stem, alt, caption, plots.save(figure), "", (header, table))
 

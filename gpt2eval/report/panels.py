@@ -15,11 +15,12 @@ from gpt2eval.report.plots import DOUBLE, SINGLE, Axis
 from gpt2eval.report.sections import Section, data_mark, distinguish
 from gpt2eval.report.tables import all_labels
 from gpt2eval.report.text import format_level, plain, shorten
-from gpt2eval.types import Estimate
+from gpt2eval.types import Estimate, Result
 
 LABEL = 24  # characters of a name that a plot has room for; tables print it whole
 TITLE = 34  # characters that fit over the narrowest panel
 PANELS = 6  # panels of one figure; more become a second one
+LINES = 8  # checkpoints with a line in a plot; nobody tells more of them apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,17 @@ def pages(stem: str, panels: Sequence[Section]) -> Iterator[tuple[str, Sequence[
     """File name and panels of each figure: as many figures as it takes."""
     for page, start in enumerate(range(0, len(panels), PANELS), start=1):
         yield (f"{stem}-{page}" if len(panels) > PANELS else stem), panels[start : start + PANELS]
+
+
+def lines_of(section: Section) -> dict[str, Result]:
+    """The checkpoints that get a line, by label: the first ones of the section."""
+    return dict(list(section.results.items())[:LINES])
+
+
+def left_out(panels: Sequence[Section]) -> str:
+    """What a caption says where some checkpoints have no line."""
+    most = max(len(section.results) for section in panels)
+    return f" The first {LINES} of {most} checkpoints are shown." if most > LINES else ""
 
 
 def grid(

@@ -98,12 +98,22 @@ def test_differences_are_drawn_for_the_main_metric_and_the_baseline() -> None:
     assert "plots/differences-fraction.png" not in report_files(runs, comparisons=comparisons)
 
 
-def test_forty_differences_take_two_figures() -> None:
+def test_many_differences_take_several_figures_and_the_first_has_all_numbers() -> None:
     metric = {"accuracy": estimate(0.3, unit="fraction", higher=True)}
-    tasks = [f"task{n}@p" for n in range(40)]
+    tasks = [f"task{n}@p" for n in range(100)]
     runs = [result(name, task, metric) for task in tasks for name in ("gpt2", "mine")]
     files = report_files(runs, comparisons=[compared("mine", 0.01, task) for task in tasks])
-    assert len(rows(files, "differences-fraction-1") + rows(files, "differences-fraction-2")) == 40
+    assert len(rows(files, "differences-fraction-1")) == 100
+    assert len(rows(files, "differences-fraction-4")) == 24
+    assert "plots/differences-fraction-5.csv" not in files
+    assert "The numbers hold all 100 comparisons" in files["report.md"].decode()
+
+
+def test_more_checkpoints_than_lines_are_left_out_and_said_to_be(tmp_path: Path) -> None:
+    runs = [words(tmp_path, f"m{n}", 0.3, n) for n in range(10)]
+    files = report_files(runs)
+    assert {row["checkpoint"] for row in rows(files, "context")} == {f"m{n}" for n in range(8)}
+    assert "The first 8 of 10 checkpoints are shown." in files["report.md"].decode()
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf"), 1e-12, 1e9])
