@@ -126,9 +126,11 @@ def _read_run(path: Path) -> Run:
                 f"{path} is not a results file of lm-eval: it has no {key!r} by task; expected what"
                 " `lm_eval --output_path DIR` writes, version 0.4"
             )
-    run = Run(path, content)
+    # Half a surrogate pair, which JSON can spell, is no text: names go into tables and digests.
+    text = json.dumps(content, ensure_ascii=False).encode(errors="replace")
+    run = Run(path, json.loads(text))
     for task in run.tasks:
-        if not isinstance(content["results"][task], dict):
+        if not isinstance(run.content["results"][task], dict):
             raise DataError(
                 f"{path}: the results of task {task!r} are {content['results'][task]!r:.80};"
                 " expected values by metric"

@@ -63,7 +63,9 @@ def check_directory(directory: str | Path, flag: str = "--report") -> None:
 
 def _marker(sources: Mapping[str, Any], files: Iterable[str]) -> bytes:
     content = {"format": FORMAT, **sources, "files": sorted(files)}
-    return (json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n").encode()
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n"
+    # Half a surrogate pair, from a file name say, becomes the escape that JSON has for it.
+    return text.encode(errors="backslashreplace")
 
 
 def _earlier_files(directory: Path) -> set[str]:

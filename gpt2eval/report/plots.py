@@ -356,13 +356,8 @@ def draw_scatter(
     ax.set_ylabel(f"{what}, {names[1]}")
     if higher_is_better is not None:
         above, below = (1, 0) if higher_is_better else (0, 1)
-        corner: dict[str, Any] = {
-            "transform": ax.transAxes,
-            "color": GREY,
-            "fontsize": 6.5,
-            "zorder": 3,
-        }
-        corner["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+        # Under the dots, or the words would hide some.
+        corner: dict[str, Any] = {"transform": ax.transAxes, "color": GREY, "zorder": 0.5}
         ax.text(0.03, 0.97, f"{names[above]} better", ha="left", va="top", **corner)
         ax.text(0.97, 0.03, f"{names[below]} better", ha="right", va="bottom", **corner)
 

@@ -17,7 +17,7 @@ import pytest
 
 from gpt2eval.errors import DataError, UsageError
 from gpt2eval.peers import import_results, metrics_of
-from gpt2eval.report import report_files
+from gpt2eval.report import report_files, write_report
 from gpt2eval.results import read_records
 from gpt2eval.types import Result
 
@@ -206,7 +206,9 @@ def test_hostile_names_stay_inside_the_store(tmp_path: Path) -> None:
     assert run.path is not None
     assert (tmp_path / "out" / "deep").resolve() in run.path.resolve().parents
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
-    assert b"<b>" not in report_files([run])["report.md"]
+    page = write_report([run], tmp_path / "report")
+    assert "<b>" not in page.read_text(encoding="utf-8")
+    json.loads((tmp_path / "report" / "sources.json").read_text(encoding="utf-8"))
 
 
 def test_infinite_and_missing_values(tmp_path: Path) -> None:
