@@ -45,6 +45,7 @@ MAY_NOT_USE_TORCH = set(MAY_IMPORT) - {"model", "runner", "demo"} | DOOR
 HEAVY = ("torch", "transformers", "datasets", "numpy", "pandas", "matplotlib", "scipy", "pydantic")
 # Rooms that work on files, without the engine's weight.
 WEIGHTLESS = ["types", "errors", "task", "data", "metrics", "stats", "results", "report"]
+WEIGHTLESS += ["reporting", "peers"]
 
 
 def imported(path: Path, package: str) -> Iterator[tuple[int, str]]:

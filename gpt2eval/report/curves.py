@@ -62,7 +62,7 @@ def training_step(result: Result) -> tuple[str, int] | None:
 # ---- learning curves ----------------------------------------------------------------------------
 
 
-def learning_pictures(sections: Sequence[Section], names: Mapping[str, str]) -> Iterator[Picture]:
+def learning_pictures(sections: Sequence[Section]) -> Iterator[Picture]:
     """The main metric by training step, where a training run has two checkpoints or more."""
     panels = [section for section in sections if _runs(section)]
     for stem, members in pages("learning", panels):

@@ -47,7 +47,7 @@ def draw_all(
         return [
             *_score_pictures(sections, names),
             *difference_pictures(sections, names, compared),
-            *learning_pictures(sections, names),
+            *learning_pictures(sections),
             *_size_pictures(sections, names),
             *rate_pictures(sections, names),
             *scatter_pictures(sections, names, compared.baseline),

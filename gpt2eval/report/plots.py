@@ -182,7 +182,7 @@ def draw_reliability(
 
 
 def draw_differences(
-    ax: Axes, rows: Sequence[Difference], unit: str, baseline: str, higher_is_better: bool
+    ax: Axes, rows: Sequence[Difference], unit: str, baseline: str, higher_is_better: bool | None
 ) -> None:
     """Differences as dots with bars, under the name of each candidate; the first on top."""
     edges = [0.0]
@@ -230,7 +230,8 @@ def draw_differences(
     ax.set_xlim(left, right)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-    pointer = f"better than {baseline} →" if higher_is_better else f"← better than {baseline}"
+    better = f"better than {baseline}"
+    pointer = {True: f"{better} →", False: f"← {better}", None: direction(None)}[higher_is_better]
     ax.set_xlabel(f"difference from {baseline} ({unit})\n{pointer}")
 
 
