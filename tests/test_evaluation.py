@@ -445,7 +445,7 @@ MINE = Task(name="mine", version=1, summary="s",
 SECTIONS = {
     "format": None,
     "checkpoint": "name path revision sha256 tokenizer_sha256 parameters kind",
-    "task": "name protocol version options kind summary source references",
+    "task": "name protocol version options kind summary source bibtex references",
     "run": None,
     "data": "source files sha256 verdict available selected subset",
     "metrics": None,

@@ -6,7 +6,7 @@ Every clause is read from the results: what they do not say is not claimed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gpt2eval.report.bibliography import Bibliography
@@ -155,9 +155,11 @@ def _tool(
     dtypes = _distinct(result.run.get("dtype") for result in results)
     devices = _distinct(result.run.get("device") for result in results)
     seeds = _distinct(result.run.get("seed") for result in results)
+    context = _distinct(result.run.get("n_ctx") for result in results)
     said = [
         f"weights in {dtypes}" if dtypes else "",
         f"on {devices}" if devices else "",
+        f"with a context of {context} tokens" if context else "",
         f"seed {seeds}" if seeds else "",
     ]
     how = ", ".join(filter(None, said))
@@ -178,10 +180,11 @@ def _section(section: Section, cited: Bibliography) -> Paragraph:
     text.append(f" {_data(section)}")
     alike: dict[tuple[tuple[str, ...], str], list[Piece]] = {}
     for name, shown in section.metrics.items():
-        alike.setdefault((_defined(name, shown, cited), _divided(shown)), []).append(Code(name))
+        found = [r.metrics[name] for r in section.results.values() if name in r.metrics]
+        alike.setdefault((_defined(name, shown, cited), _divided(found)), []).append(Code(name))
     for (keys, facts), names in alike.items():
         text += [" ", *_listed(names), Cite(keys), f": {facts}." if facts else "."]
-    return [*text, *_endings(section)]
+    return [*text, *_scorers(section), *_endings(section)]
 
 
 def _option(value: object) -> str:
@@ -226,12 +229,26 @@ def _defined(name: str, shown: Estimate, cited: Bibliography) -> tuple[str, ...]
     return ()
 
 
-def _divided(shown: Estimate) -> str:
-    """What a metric is divided by, and all else that counts."""
-    denominator = shown.denominator.strip()
-    facts = [f"over {denominator}" if denominator else ""]
-    facts.append(f"signature {shown.signature}" if shown.signature else "")
+def _divided(found: Sequence[Estimate]) -> str:
+    """What a metric is divided by, and all else that counts; checkpoints may differ in it."""
+    over = _distinct(each.denominator.strip() for each in found)
+    signatures = _distinct(each.signature for each in found)
+    facts = [f"over {over}" if over else "", f"signature {signatures}" if signatures else ""]
     return "; ".join(filter(None, facts))
+
+
+def _scorers(section: Section) -> Paragraph:
+    """Who scored what the checkpoints wrote, where that was asked."""
+    found = dict.fromkeys(
+        (str(judge.get("name", "")), str(judge.get("sha256", "")))
+        for result in section.results.values()
+        if isinstance(judge := result.run.get("scorer"), Mapping)
+    )
+    text: Paragraph = []
+    for name, digest in found:
+        text += [" What was written was scored by ", Code(name)]
+        text += [f" (weights SHA-256 {digest[:DIGITS]})." if digest else "."]
+    return text
 
 
 def _endings(section: Section) -> Paragraph:

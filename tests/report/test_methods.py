@@ -73,6 +73,19 @@ def test_everything_that_makes_the_number_is_said() -> None:
         assert words in text, words
 
 
+def test_what_differs_between_checkpoints_is_said_of_each() -> None:
+    runs = []
+    for name, tokens in (("gpt2", 287_644), ("other-tokenizer", 301_122)):
+        metrics = {"token_perplexity": estimate(29.9, denominator=f"{tokens} tokens")}
+        runs.append(result(name, metrics=metrics, dtype="bf16" if tokens > 3e5 else "fp32"))
+    runs[1].run.update(n_ctx=1024, scorer={"name": "judge", "sha256": "ab" * 32})  # type: ignore[attr-defined]
+    words = methods(*runs).markdown.replace("\\", "")
+    assert "**token_perplexity**: over 287644 tokens and 301122 tokens." in words
+    assert "weights in fp32 and bf16" in words
+    assert "with a context of 1024 tokens" in words
+    assert "What was written was scored by **judge** (weights SHA-256 abababababab)." in words
+
+
 def test_what_was_not_used_is_not_named() -> None:
     text = methods(lambada())
     assert cited(text) == {"gpt2eval", "radford2019", "paszke2019", "wolf2020"} | {
