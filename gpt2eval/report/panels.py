@@ -97,9 +97,10 @@ def grid(
 
 def title_lines(section: Section) -> list[str]:
     """Lines over a panel: its name, and what must be known about its data."""
-    marks = data_mark(section.first).split("; ")
-    lines = [line for mark in marks for line in wrap(mark, TITLE)]
-    return [shorten(section.title, TITLE), *lines]
+    marks = data_mark(section.first)
+    lines = [line for mark in marks.split("; ") for line in wrap(mark, TITLE)]
+    # What the lines below say need not stand in the name too.
+    return [shorten(section.title.removesuffix(f" ({marks})"), TITLE), *lines]
 
 
 def main_metric(section: Section) -> tuple[str, Estimate]:
