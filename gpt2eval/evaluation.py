@@ -373,6 +373,7 @@ def _task_section(work: Work) -> dict[str, Any]:
         "kind": "generation" if generates else "likelihood",
         "summary": protocol.summary,
         "source": work.task.source,
+        "bibtex": work.task.bibtex,
         "story": work.task.story,
         "references": [
             dict(row) for row in (*protocol.references, *rows(work.task.name, protocol.name))

@@ -19,17 +19,22 @@ def checkpoint_labels(results: Sequence[Result]) -> list[str]:
     The label is the checkpoint's name, followed by digest, dtype or number of the run where the
     name alone would put two different things in one column.
     """
-    entities: list[tuple[str, str, str, int]] = []
+    entities: list[tuple[str, str, str, str, int]] = []
     seen: Counter[tuple[str, ...]] = Counter()
     for result in results:
-        name, digest = plain(result.checkpoint["name"]), str(result.checkpoint.get("sha256", ""))
-        entity = (name, digest, str(result.run.get("dtype", "")))
+        name, checkpoint = plain(result.checkpoint["name"]), result.checkpoint
+        digest = str(checkpoint.get("sha256") or "")
+        # Without a digest, what the user called the checkpoint has to tell it from others.
+        path = "" if digest else plain(checkpoint.get("path", ""))
+        made_by = digest[:8] or str(result.run.get("tool", "digest unknown"))
+        entity = (name, digest or made_by, path, str(result.run.get("dtype", "")))
         seen[(*entity, question(result))] += 1
         entities.append((*entity, seen[(*entity, question(result))]))
     unique = list(dict.fromkeys(entities))
     labels = distinguish(
         [name for name, *_ in unique],
         [digest[:8] for _, digest, *_ in unique],
+        [path for _, _, path, *_ in unique],
         [dtype for *_, dtype, _ in unique],
         [f"run {number}" for *_, number in unique],
     )

@@ -106,6 +106,7 @@ class Protocol:
     references published numbers of a task of one's own: {"model", "metric", "value", "source"}, and
                "tolerance", relative, where they can be judged; those of the built-in tasks are in
                `reference_numbers.json`
+    lm_eval    the task of lm-evaluation-harness that asks the same, for `gpt2eval import`
     """
 
     name: str
@@ -121,6 +122,7 @@ class Protocol:
     options: Mapping[str, Any] = field(default_factory=dict)
     references: tuple[Mapping[str, Any], ...] = ()
     followup: Callable[[Sample, Sequence[Response]], Sequence[Request]] | None = None
+    lm_eval: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ class Task:
     groups    names under which the task is found besides its own ("core")
     source    where the benchmark comes from: paper and address
     story     why the numbers that are published of one model differ; empty: nothing to tell
+    bibtex    the same as BibTeX entries, for the references of a report
     """
 
     name: str
@@ -141,6 +144,7 @@ class Task:
     groups: tuple[str, ...] = ()
     source: str = ""
     story: str = ""
+    bibtex: str = ""
 
 
 # ---- discovery ----------------------------------------------------------------------------------

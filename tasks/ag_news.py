@@ -10,6 +10,16 @@ from pathlib import Path
 
 from gpt2eval import Dataset, Hub, Task, data, metrics, recipes
 
+BIBTEX = """
+@inproceedings{zhang2015,
+  author = {Zhang, Xiang and Zhao, Junbo and LeCun, Yann},
+  title = {Character-level Convolutional Networks for Text Classification},
+  booktitle = {Advances in Neural Information Processing Systems 28},
+  year = {2015},
+  url = {https://arxiv.org/abs/1509.01626},
+}
+"""
+
 LABELS = ("World", "Sports", "Business", "Technology")
 
 
@@ -57,6 +67,7 @@ AG_NEWS = Task(
     version=1,
     summary="topic of news articles",
     source="Zhang et al. 2015, https://arxiv.org/abs/1509.01626",
+    bibtex=BIBTEX,
     groups=("classification",),
     protocols=(
         recipes.multiple_choice(

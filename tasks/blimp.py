@@ -25,6 +25,19 @@ from gpt2eval import (
     recipes,
 )
 
+BIBTEX = """
+@article{warstadt2020,
+  author = {Warstadt, Alex and Parrish, Alicia and Liu, Haokun and Mohananey, Anhad and Peng,
+    Wei and Wang, Sheng-Fu and Bowman, Samuel R.},
+  title = {{BLiMP}: The Benchmark of Linguistic Minimal Pairs for {E}nglish},
+  journal = {Transactions of the Association for Computational Linguistics},
+  volume = {8},
+  pages = {377--392},
+  year = {2020},
+  url = {https://arxiv.org/abs/1912.00582},
+}
+"""
+
 PARADIGMS = tuple(
     """
     adjunct_island anaphor_gender_agreement anaphor_number_agreement animate_subject_passive
@@ -131,6 +144,7 @@ BLIMP = Task(
     version=1,
     summary="minimal pairs: the grammatical sentence is the likelier one",
     source="Warstadt et al. 2020, https://arxiv.org/abs/1912.00582",
+    bibtex=BIBTEX,
     groups=("understanding",),
     protocols=(
         protocol(

@@ -30,6 +30,17 @@ from gpt2eval import (
     recipes,
 )
 
+BIBTEX = """
+@inproceedings{hill2016,
+  author = {Hill, Felix and Bordes, Antoine and Chopra, Sumit and Weston, Jason},
+  title = {The {Goldilocks} Principle: Reading Children's Books with Explicit Memory
+    Representations},
+  booktitle = {Proceedings of ICLR 2016},
+  year = {2016},
+  url = {https://arxiv.org/abs/1511.02301},
+}
+"""
+
 BLANK = "XXXXX"
 SENTENCES = 20
 
@@ -222,6 +233,7 @@ CBT_CN = Task(
     summary="the common noun that is missing from a children's book",
     source=SOURCE,
     story=STORY,
+    bibtex=BIBTEX,
     groups=("gpt2-paper",),
     protocols=protocols("CN"),
 )
@@ -232,6 +244,7 @@ CBT_NE = Task(
     summary="the name that is missing from a children's book",
     source=SOURCE,
     story=STORY,
+    bibtex=BIBTEX,
     groups=("gpt2-paper",),
     protocols=protocols("NE"),
 )

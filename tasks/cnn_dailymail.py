@@ -6,6 +6,17 @@ The "ROUGE-L" of the literature on this set is `rougeLsum` here.
 
 from gpt2eval import Dataset, Hub, Task, data, recipes
 
+BIBTEX = """
+@inproceedings{see2017,
+  author = {See, Abigail and Liu, Peter J. and Manning, Christopher D.},
+  title = {Get To The Point: Summarization with Pointer-Generator Networks},
+  booktitle = {Proceedings of ACL 2017},
+  pages = {1073--1083},
+  year = {2017},
+  url = {https://arxiv.org/abs/1704.04368},
+}
+"""
+
 ARTICLES = Dataset(
     files=(("cnn_dm/test.csv",), ("cnn_dailymail/test.csv",)),
     read=lambda paths: data.read_csv(paths, "article", "highlights"),
@@ -22,6 +33,7 @@ CNN_DAILYMAIL = Task(
     version=1,
     summary="summaries of news articles",
     source="See et al. 2017, https://arxiv.org/abs/1704.04368",
+    bibtex=BIBTEX,
     groups=("core", "gpt2-paper"),
     protocols=(
         recipes.summarization(

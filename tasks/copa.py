@@ -11,6 +11,16 @@ from pathlib import Path
 
 from gpt2eval import Dataset, Hub, Task, data, metrics, recipes
 
+BIBTEX = """
+@inproceedings{roemmele2011,
+  author = {Roemmele, Melissa and Bejan, Cosmin Adrian and Gordon, Andrew S.},
+  title = {Choice of Plausible Alternatives: An Evaluation of Commonsense Causal Reasoning},
+  booktitle = {AAAI Spring Symposium on Logical Formalizations of Commonsense Reasoning},
+  year = {2011},
+  url = {https://people.ict.usc.edu/~gordon/copa.html},
+}
+"""
+
 CONNECTORS = {"cause": "because", "effect": "therefore"}
 
 
@@ -78,6 +88,7 @@ COPA = Task(
     version=1,
     summary="which of two sentences is the cause or the effect of a third",
     source="Roemmele et al. 2011, https://people.ict.usc.edu/~gordon/copa.html",
+    bibtex=BIBTEX,
     groups=("understanding",),
     protocols=(
         recipes.multiple_choice(
@@ -87,6 +98,7 @@ COPA = Task(
             ask_lm_eval,
             (metrics.choice_accuracy(),),
             examples=DEVELOPMENT,
+            lm_eval="copa",
             detail=(
                 "The premise without its full stop, `because` or `therefore`, and the alternative"
                 " with a small letter; the one with the highest log-probability wins. lm-eval's"

@@ -24,6 +24,18 @@ from gpt2eval import (
     metrics,
 )
 
+BIBTEX = """
+@article{reddy2019,
+  author = {Reddy, Siva and Chen, Danqi and Manning, Christopher D.},
+  title = {{CoQA}: A Conversational Question Answering Challenge},
+  journal = {Transactions of the Association for Computational Linguistics},
+  volume = {7},
+  pages = {249--266},
+  year = {2019},
+  url = {https://arxiv.org/abs/1808.07042},
+}
+"""
+
 DOMAINS = ("mctest", "gutenberg", "race", "cnn", "wikipedia")
 
 # ---- rows: {"id", "source", "story", "questions": [...], "answers": [[gold, ...], ...]} ----------
@@ -178,6 +190,7 @@ COQA = Task(
     version=1,
     summary="questions about a passage, in conversations",
     source="Reddy et al. 2019, https://arxiv.org/abs/1808.07042",
+    bibtex=BIBTEX,
     groups=("gpt2-paper", "question_answering"),
     protocols=(
         Protocol(
@@ -213,6 +226,7 @@ COQA = Task(
         ),
         Protocol(
             name="lm-eval",
+            lm_eval="coqa",
             summary="lm-eval's coqa: the last question of each passage only",
             detail=(
                 "Only the last turn of a conversation is asked, with blank lines between turns, up"

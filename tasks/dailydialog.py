@@ -10,6 +10,18 @@ from pathlib import Path
 
 from gpt2eval import DataError, Dataset, Task, data, recipes
 
+BIBTEX = """
+@inproceedings{li2017,
+  author = {Li, Yanran and Su, Hui and Shen, Xiaoyu and Li, Wenjie and Cao, Ziqiang and Niu,
+    Shuzi},
+  title = {{DailyDialog}: A Manually Labelled Multi-turn Dialogue Dataset},
+  booktitle = {Proceedings of IJCNLP 2017},
+  pages = {986--995},
+  year = {2017},
+  url = {https://arxiv.org/abs/1710.03957},
+}
+"""
+
 
 def read(paths: Sequence[Path]) -> Iterator[data.Row]:
     """Conversations from lines {"dialogue": [{"text": turn}, ...]}."""
@@ -33,6 +45,7 @@ DAILYDIALOG = Task(
     version=1,
     summary="replies in everyday conversations",
     source="Li et al. 2017, https://arxiv.org/abs/1710.03957",
+    bibtex=BIBTEX,
     groups=("dialogue",),
     protocols=recipes.dialogue(
         Dataset(

@@ -9,6 +9,15 @@ from pathlib import Path
 
 from gpt2eval import Dataset, Task, data, recipes
 
+BIBTEX = """
+@misc{mahoney2011,
+  author = {Mahoney, Matt},
+  title = {About the Test Data},
+  year = {2011},
+  url = {http://mattmahoney.net/dc/textdata.html},
+}
+"""
+
 SIZE = 5_000_000
 
 
@@ -25,6 +34,7 @@ ENWIK8 = Task(
     version=1,
     summary="XML of Wikipedia, language modelling by the byte",
     source="Mahoney 2011, http://mattmahoney.net/dc/textdata.html",
+    bibtex=BIBTEX,
     groups=("gpt2-paper",),
     protocols=(
         recipes.characters(

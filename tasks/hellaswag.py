@@ -17,6 +17,18 @@ from pathlib import Path
 
 from gpt2eval import DataError, Dataset, Hub, Task, data, metrics, recipes
 
+BIBTEX = """
+@inproceedings{zellers2019,
+  author = {Zellers, Rowan and Holtzman, Ari and Bisk, Yonatan and Farhadi, Ali and Choi,
+    Yejin},
+  title = {{HellaSwag}: Can a Machine Really Finish Your Sentence?},
+  booktitle = {Proceedings of ACL 2019},
+  pages = {4791--4800},
+  year = {2019},
+  url = {https://arxiv.org/abs/1905.07830},
+}
+"""
+
 LINES = 6  # of an item in the text file: context, gold, four endings
 
 
@@ -93,6 +105,7 @@ HELLASWAG = Task(
     version=1,
     summary="which of four endings goes on with a scene",
     source="Zellers et al. 2019, https://arxiv.org/abs/1905.07830",
+    bibtex=BIBTEX,
     groups=("understanding",),
     protocols=(
         recipes.multiple_choice(
@@ -106,6 +119,7 @@ HELLASWAG = Task(
                 metrics.choice_accuracy("bytes"),
             ),
             examples=TRAINING,
+            lm_eval="hellaswag",
             detail=(
                 "`Activity: context` and a space before each ending; the ending with the highest"
                 " log-probability wins (accuracy, lm-eval's acc), or the highest log-probability"

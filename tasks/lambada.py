@@ -27,6 +27,19 @@ from gpt2eval import (
     metrics,
 )
 
+BIBTEX = r"""
+@inproceedings{paperno2016,
+  author = {Paperno, Denis and Kruszewski, Germ{\'a}n and Lazaridou, Angeliki and Pham, Ngoc
+    Quan and Bernardi, Raffaella and Pezzelle, Sandro and Baroni, Marco and Boleda, Gemma and
+    Fern{\'a}ndez, Raquel},
+  title = {The {LAMBADA} dataset: Word prediction requiring a broad discourse context},
+  booktitle = {Proceedings of ACL 2016},
+  pages = {1525--1534},
+  year = {2016},
+  url = {https://arxiv.org/abs/1606.06031},
+}
+"""
+
 # NLTK's English stop words in the form that reproductions of the paper use (cybertronai/bflm).
 STOP_WORDS = tuple(
     """
@@ -102,11 +115,13 @@ LAMBADA = Task(
     version=1,
     summary="the last word of a passage",
     source="Paperno et al. 2016, https://arxiv.org/abs/1606.06031",
+    bibtex=BIBTEX,
     groups=("core", "gpt2-paper"),
     story=STORY,
     protocols=(
         Protocol(
             name="openai",
+            lm_eval="lambada_openai",
             summary="OpenAI's text, whole last word, as lm-eval's lambada_openai",
             detail=(
                 "A passage is right when every token of its last word is the arg-max, given the"
@@ -162,6 +177,7 @@ LAMBADA = Task(
         ),
         Protocol(
             name="standard",
+            lm_eval="lambada_standard",
             summary="official tokenised text, whole last word, as lm-eval's lambada_standard",
             detail=(
                 "As @openai on the official file, which is lower-cased and tokenised ('' and n't"

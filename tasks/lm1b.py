@@ -8,6 +8,17 @@ from collections.abc import Iterable, Iterator
 
 from gpt2eval import Dataset, Protocol, Rolling, Sample, Task, data, metrics, recipes
 
+BIBTEX = """
+@misc{chelba2013,
+  author = {Chelba, Ciprian and Mikolov, Tomas and Schuster, Mike and Ge, Qi and Brants,
+    Thorsten and Koehn, Phillipp and Robinson, Tony},
+  title = {One Billion Word Benchmark for Measuring Progress in Statistical Language Modeling},
+  note = {arXiv:1312.3005},
+  year = {2013},
+  url = {https://arxiv.org/abs/1312.3005},
+}
+"""
+
 # The tokenised sentence as ordinary English, and the inverse.
 detokenize, tokenize = recipes.invertible(
     recipes.swap_quotes,
@@ -57,6 +68,7 @@ LM1B = Task(
     version=1,
     summary="sentences of newspapers in random order, language modelling",
     source="Chelba et al. 2013, https://arxiv.org/abs/1312.3005",
+    bibtex=BIBTEX,
     groups=("gpt2-paper",),
     protocols=(
         Protocol(

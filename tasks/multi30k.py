@@ -6,6 +6,27 @@ gpt2eval.
 
 from gpt2eval import Dataset, Task, data, recipes
 
+BIBTEX = r"""
+@inproceedings{elliott2016,
+  author = {Elliott, Desmond and Frank, Stella and Sima'an, Khalil and Specia, Lucia},
+  title = {{Multi30K}: Multilingual {English-German} Image Descriptions},
+  booktitle = {Proceedings of the 5th Workshop on Vision and Language},
+  pages = {70--74},
+  year = {2016},
+  url = {https://aclanthology.org/W16-3210},
+}
+@inproceedings{elliott2017,
+  author = {Elliott, Desmond and Frank, Stella and Barrault, Lo{\"\i}c and Bougares, Fethi and
+    Specia, Lucia},
+  title = {Findings of the Second Shared Task on Multimodal Machine Translation and Multilingual
+    Image Description},
+  booktitle = {Proceedings of WMT 2017},
+  pages = {215--233},
+  year = {2017},
+  url = {https://aclanthology.org/W17-4718},
+}
+"""
+
 KNOWN = {
     "611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9": "test_2016_flickr, English",
     "6d326e188d259fb1d04ac19eae3af956559b3a0b93d7635e56c90987c40c8b90": "test_2016_flickr, French",
@@ -20,6 +41,7 @@ def task(direction: tuple[str, str]) -> Task:
         version=1,
         summary=f"translation of picture captions, {source} to {target}",
         source="Elliott et al. 2017, https://aclanthology.org/W17-4718",
+        bibtex=BIBTEX,
         protocols=(
             recipes.translation(
                 "paper",

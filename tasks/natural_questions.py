@@ -13,6 +13,27 @@ from pathlib import Path
 
 from gpt2eval import Dataset, Hub, Task, data, metrics, recipes
 
+BIBTEX = """
+@article{kwiatkowski2019,
+  author = {Kwiatkowski, Tom and Palomaki, Jennimaria and Redfield, Olivia and Collins, Michael
+    and Parikh, Ankur and others},
+  title = {Natural Questions: A Benchmark for Question Answering Research},
+  journal = {Transactions of the Association for Computational Linguistics},
+  volume = {7},
+  pages = {453--466},
+  year = {2019},
+  url = {https://aclanthology.org/Q19-1026},
+}
+@inproceedings{lee2019,
+  author = {Lee, Kenton and Chang, Ming-Wei and Toutanova, Kristina},
+  title = {Latent Retrieval for Weakly Supervised Open Domain Question Answering},
+  booktitle = {Proceedings of ACL 2019},
+  pages = {6086--6096},
+  year = {2019},
+  url = {https://aclanthology.org/P19-1612},
+}
+"""
+
 
 def read(paths: Sequence[Path]) -> Iterator[data.Row]:
     """Rows {"question", "answers"} from lines {"question", "answer": [...]}."""
@@ -49,6 +70,7 @@ NATURAL_QUESTIONS = Task(
     version=1,
     summary="questions to a search engine, answered from memory",
     source="Kwiatkowski et al. 2019, https://aclanthology.org/Q19-1026",
+    bibtex=BIBTEX,
     groups=("gpt2-paper", "question_answering"),
     protocols=(
         recipes.closed_book(
@@ -81,6 +103,7 @@ NATURAL_QUESTIONS = Task(
             (metrics.exact_match(normalize=lm_eval_normalize),),
             beginning="Answer these questions:\n\n",
             stop=("\n", ".", ","),
+            lm_eval="nq_open",
             max_new_tokens=256,
             detail=(
                 "`Answer these questions:` and the question, no examples. What is written before a"

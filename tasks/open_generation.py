@@ -26,6 +26,16 @@ from gpt2eval import (
     metrics,
 )
 
+BIBTEX = """
+@inproceedings{holtzman2020,
+  author = {Holtzman, Ari and Buys, Jan and Du, Li and Forbes, Maxwell and Choi, Yejin},
+  title = {The Curious Case of Neural Text Degeneration},
+  booktitle = {Proceedings of ICLR 2020},
+  year = {2020},
+  url = {https://arxiv.org/abs/1904.09751},
+}
+"""
+
 PROMPT_WORDS, CONTINUATION_WORDS = 32, 96
 MAX_NEW_TOKENS = 128
 
@@ -127,6 +137,7 @@ OPEN_GENERATION = Task(
     version=1,
     summary="what a model writes after a prompt: perplexity, repetition, variety",
     source="Holtzman et al. 2020, https://arxiv.org/abs/1904.09751",
+    bibtex=BIBTEX,
     groups=("generation",),
     protocols=(
         generation(

@@ -11,6 +11,18 @@ from pathlib import Path
 
 from gpt2eval import DataError, Dataset, Task, data, recipes
 
+BIBTEX = """
+@inproceedings{zhang2018,
+  author = {Zhang, Saizheng and Dinan, Emily and Urbanek, Jack and Szlam, Arthur and Kiela,
+    Douwe and Weston, Jason},
+  title = {Personalizing Dialogue Agents: {I} have a dog, do you have pets too?},
+  booktitle = {Proceedings of ACL 2018},
+  pages = {2204--2213},
+  year = {2018},
+  url = {https://arxiv.org/abs/1801.07243},
+}
+"""
+
 
 def read(paths: Sequence[Path]) -> Iterator[data.Row]:
     """Conversations from a list of {"meta": [line, ...], "dialogue": [[said, reply], ...]}."""
@@ -40,6 +52,7 @@ PERSONACHAT = Task(
     version=1,
     summary="replies of people who play a character",
     source="Zhang et al. 2018, https://arxiv.org/abs/1801.07243",
+    bibtex=BIBTEX,
     groups=("dialogue",),
     protocols=recipes.dialogue(
         Dataset(

@@ -11,6 +11,18 @@ from pathlib import Path
 
 from gpt2eval import DataError, Dataset, Hub, Task, data, metrics, recipes
 
+BIBTEX = """
+@inproceedings{bisk2020,
+  author = {Bisk, Yonatan and Zellers, Rowan and Le Bras, Ronan and Gao, Jianfeng and Choi,
+    Yejin},
+  title = {{PIQA}: Reasoning about Physical Commonsense in Natural Language},
+  booktitle = {Proceedings of AAAI 2020},
+  pages = {7432--7439},
+  year = {2020},
+  url = {https://arxiv.org/abs/1911.11641},
+}
+"""
+
 
 def convert(row: data.Row) -> data.Row:
     """A row of the hub, its label checked."""
@@ -61,6 +73,7 @@ PIQA = Task(
     version=1,
     summary="which of two ways to do an everyday thing works",
     source="Bisk et al. 2020, https://arxiv.org/abs/1911.11641",
+    bibtex=BIBTEX,
     groups=("understanding",),
     protocols=(
         recipes.multiple_choice(
@@ -74,6 +87,7 @@ PIQA = Task(
                 metrics.choice_accuracy("bytes"),
             ),
             examples=TRAINING,
+            lm_eval="piqa",
             detail=(
                 "`Question: goal`, a new line, `Answer:`, and a space before each solution. The"
                 " solution with the highest log-probability wins (accuracy), or with the highest"

@@ -9,6 +9,28 @@ from collections.abc import Iterable, Iterator
 
 from gpt2eval import Dataset, Hub, Protocol, Sample, Task, data, metrics, recipes
 
+BIBTEX = r"""
+@article{marcus1993,
+  author = {Marcus, Mitchell P. and Santorini, Beatrice and Marcinkiewicz, Mary Ann},
+  title = {Building a Large Annotated Corpus of {E}nglish: The {P}enn {T}reebank},
+  journal = {Computational Linguistics},
+  volume = {19},
+  number = {2},
+  pages = {313--330},
+  year = {1993},
+  url = {https://aclanthology.org/J93-2004},
+}
+@inproceedings{mikolov2010,
+  author = {Mikolov, Tom{\'a}{\v{s}} and Karafi{\'a}t, Martin and Burget, Luk{\'a}{\v{s}} and
+    {\v{C}}ernock{\'y}, Jan and Khudanpur, Sanjeev},
+  title = {Recurrent neural network based language model},
+  booktitle = {Proceedings of Interspeech 2010},
+  pages = {1045--1048},
+  year = {2010},
+  url = {https://doi.org/10.21437/Interspeech.2010-343},
+}
+"""
+
 # The Treebank's spelling as ordinary English, and the inverse. `N` and `<unk>` stay.
 detokenize, tokenize = recipes.invertible(
     recipes.swap_margins,
@@ -68,6 +90,7 @@ PTB = Task(
     version=1,
     summary="the Wall Street Journal, language modelling",
     source="Mikolov et al. 2010, https://doi.org/10.21437/Interspeech.2010-343",
+    bibtex=BIBTEX,
     groups=("gpt2-paper",),
     story=STORY,
     protocols=(

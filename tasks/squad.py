@@ -24,6 +24,27 @@ from gpt2eval import (
     metrics,
 )
 
+BIBTEX = """
+@inproceedings{rajpurkar2016,
+  author = {Rajpurkar, Pranav and Zhang, Jian and Lopyrev, Konstantin and Liang, Percy},
+  title = {{SQuAD}: 100,000+ Questions for Machine Comprehension of Text},
+  booktitle = {Proceedings of EMNLP 2016},
+  pages = {2383--2392},
+  year = {2016},
+  url = {https://arxiv.org/abs/1606.05250},
+}
+"""
+XQUAD_BIBTEX = """
+@inproceedings{artetxe2020,
+  author = {Artetxe, Mikel and Ruder, Sebastian and Yogatama, Dani},
+  title = {On the Cross-lingual Transferability of Monolingual Representations},
+  booktitle = {Proceedings of ACL 2020},
+  pages = {4623--4637},
+  year = {2020},
+  url = {https://arxiv.org/abs/1910.11856},
+}
+"""
+
 
 def read(paths: Sequence[Path]) -> Iterator[data.Row]:
     """Rows {"id", "context", "question", "answers"} from a file in the format of SQuAD 1.1."""
@@ -71,7 +92,14 @@ def requests(sample: Sample) -> list[Request]:
     return [Generate(f"{context}\n\nQ: {question}\nA:", 32, stop=("\n",))]
 
 
-def task(name: str, summary: str, file: str, hub: Hub, known: Mapping[str, str] = {}) -> Task:
+def task(
+    name: str,
+    summary: str,
+    file: str,
+    hub: Hub,
+    known: Mapping[str, str] = {},
+    bibtex: str = BIBTEX,
+) -> Task:
     """A data set in SQuAD's format."""
     options: dict[str, Any] = {
         "prompt": "passage\\n\\nQ: question\\nA:",
@@ -85,6 +113,7 @@ def task(name: str, summary: str, file: str, hub: Hub, known: Mapping[str, str] 
         version=1,
         summary=summary,
         source="Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250",
+        bibtex=bibtex,
         groups=("question_answering",),
         protocols=(
             Protocol(
@@ -117,6 +146,7 @@ XQUAD_EN = task(
             "official xquad.en.json, 1,190 questions"
         )
     },
+    bibtex=BIBTEX + XQUAD_BIBTEX,
 )
 SQUAD = task(
     "squad",

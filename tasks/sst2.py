@@ -11,6 +11,18 @@ from pathlib import Path
 
 from gpt2eval import DataError, Dataset, Hub, Task, data, metrics, recipes
 
+BIBTEX = """
+@inproceedings{socher2013,
+  author = {Socher, Richard and Perelygin, Alex and Wu, Jean and Chuang, Jason and Manning,
+    Christopher D. and Ng, Andrew and Potts, Christopher},
+  title = {Recursive Deep Models for Semantic Compositionality Over a Sentiment Treebank},
+  booktitle = {Proceedings of EMNLP 2013},
+  pages = {1631--1642},
+  year = {2013},
+  url = {https://aclanthology.org/D13-1170},
+}
+"""
+
 LABELS = ("negative", "positive")
 GLUE_HEADER = "sentence\tlabel"
 
@@ -65,6 +77,7 @@ SST2 = Task(
     version=1,
     summary="sentiment of sentences from film reviews",
     source="Socher et al. 2013, https://aclanthology.org/D13-1170",
+    bibtex=BIBTEX,
     groups=("classification",),
     protocols=(
         recipes.multiple_choice(
@@ -81,6 +94,7 @@ SST2 = Task(
             examples=TRAINING,
             unconditional=True,
             classes=True,
+            lm_eval="sst2",
             detail=(
                 "The sentence, `Question: Is this sentence positive or negative?`, `Answer:`, each"
                 " on its line; the label whose word has the higher log-probability. ece compares"

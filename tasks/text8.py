@@ -9,6 +9,15 @@ from pathlib import Path
 
 from gpt2eval import Dataset, Hub, Task, data, recipes
 
+BIBTEX = """
+@misc{mahoney2011,
+  author = {Mahoney, Matt},
+  title = {About the Test Data},
+  year = {2011},
+  url = {http://mattmahoney.net/dc/textdata.html},
+}
+"""
+
 SIZE = 5_000_000
 
 
@@ -34,6 +43,7 @@ TEXT8 = Task(
     version=1,
     summary="Wikipedia in the letters a to z, language modelling by the character",
     source="Mahoney 2011, http://mattmahoney.net/dc/textdata.html",
+    bibtex=BIBTEX,
     groups=("gpt2-paper",),
     protocols=(
         recipes.characters(

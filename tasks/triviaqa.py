@@ -11,6 +11,18 @@ from pathlib import Path
 
 from gpt2eval import Dataset, Hub, Task, data, metrics, recipes
 
+BIBTEX = """
+@inproceedings{joshi2017,
+  author = {Joshi, Mandar and Choi, Eunsol and Weld, Daniel S. and Zettlemoyer, Luke},
+  title = {{TriviaQA}: A Large Scale Distantly Supervised Challenge Dataset for Reading
+    Comprehension},
+  booktitle = {Proceedings of ACL 2017},
+  pages = {1601--1611},
+  year = {2017},
+  url = {https://arxiv.org/abs/1705.03551},
+}
+"""
+
 
 def read(paths: Sequence[Path]) -> Iterator[data.Row]:
     """Rows {"id", "question", "answers"} from lines {"id", "question", "golden_answers": [...]}."""
@@ -51,6 +63,7 @@ TRIVIAQA = Task(
     version=1,
     summary="quiz questions, answered from memory",
     source="Joshi et al. 2017, https://arxiv.org/abs/1705.03551",
+    bibtex=BIBTEX,
     groups=("question_answering",),
     protocols=(
         recipes.closed_book(
@@ -74,6 +87,7 @@ TRIVIAQA = Task(
             "Question: {question}?\nAnswer:",
             (metrics.exact_match(normalize=lm_eval_normalize),),
             stop=("\n", ".", ","),
+            lm_eval="triviaqa",
             max_new_tokens=256,
             detail=(
                 "The question with a second question mark, no examples. What is written before a"

@@ -18,6 +18,16 @@ from typing import Any
 
 from gpt2eval import Dataset, Hub, Protocol, Rolling, Sample, Task, data, metrics, recipes
 
+BIBTEX = """
+@inproceedings{merity2017,
+  author = {Merity, Stephen and Xiong, Caiming and Bradbury, James and Socher, Richard},
+  title = {Pointer Sentinel Mixture Models},
+  booktitle = {Proceedings of ICLR 2017},
+  year = {2017},
+  url = {https://arxiv.org/abs/1609.07843},
+}
+"""
+
 Row = data.Row
 
 KNOWN = {
@@ -278,10 +288,11 @@ RAW = Dataset(
 )
 
 
-def lm_eval_protocol(dataset: Dataset) -> Protocol:
+def lm_eval_protocol(dataset: Dataset, lm_eval: str = "") -> Protocol:
     """lm-evaluation-harness's task `wikitext`."""
     return Protocol(
         name="lm-eval",
+        lm_eval=lm_eval,
         summary="lm-eval's wikitext: de-tokenised articles, disjoint windows, per original word",
         detail=(
             "Each article is de-tokenised (not invertibly) and read from <|endoftext|> in disjoint"
@@ -321,10 +332,11 @@ WIKITEXT2 = Task(
     version=1,
     summary="Wikipedia articles, language modelling",
     source="Merity et al. 2016, https://arxiv.org/abs/1609.07843",
+    bibtex=BIBTEX,
     groups=("core", "gpt2-paper"),
     story=STORY,
     protocols=(
-        lm_eval_protocol(RAW),
+        lm_eval_protocol(RAW, lm_eval="wikitext"),
         hf_docs(1024),
         hf_docs(512),
         paper_protocol(
@@ -345,6 +357,7 @@ WIKITEXT103 = Task(
     version=1,
     summary="Wikipedia articles, language modelling (the test text of WikiText-2)",
     source="Merity et al. 2016, https://arxiv.org/abs/1609.07843",
+    bibtex=BIBTEX,
     groups=("gpt2-paper",),
     story=STORY,
     protocols=(

@@ -29,6 +29,16 @@ from gpt2eval import (
     recipes,
 )
 
+BIBTEX = """
+@inproceedings{levesque2012,
+  author = {Levesque, Hector J. and Davis, Ernest and Morgenstern, Leora},
+  title = {The {W}inograd Schema Challenge},
+  booktitle = {Proceedings of KR 2012},
+  year = {2012},
+  url = {https://cs.nyu.edu/~davise/papers/WinogradSchemas/WS.html},
+}
+"""
+
 SCHEMAS = 273
 MASK = "[MASK]"
 POSSESSIVE = ("my", "his", "her", "our", "their")
@@ -182,6 +192,7 @@ WINOGRAD = Task(
     version=1,
     summary="what a pronoun stands for",
     source="Levesque et al. 2012; https://cs.nyu.edu/~davise/papers/WinogradSchemas/WS.html",
+    bibtex=BIBTEX,
     groups=("gpt2-paper", "understanding"),
     protocols=(
         protocol(

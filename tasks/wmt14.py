@@ -6,6 +6,18 @@ written for gpt2eval: the paper says neither which pairs it used nor how many.
 
 from gpt2eval import Dataset, Hub, Task, data, recipes
 
+BIBTEX = r"""
+@inproceedings{bojar2014,
+  author = {Bojar, Ond{\v{r}}ej and Buck, Christian and Federmann, Christian and Haddow, Barry
+    and Koehn, Philipp and others},
+  title = {Findings of the 2014 Workshop on Statistical Machine Translation},
+  booktitle = {Proceedings of WMT 2014},
+  pages = {12--58},
+  year = {2014},
+  url = {https://aclanthology.org/W14-3302},
+}
+"""
+
 KNOWN = {
     "c73727c954e92396eb3eed1b2730804a77130c1c3a8bc6a3f5646766fc92a8eb": "newstest2014, English",
     "c57025c8a338c642fe3ad0206ddc75d258a5584e1d470b75f37af2fb666d7e93": "newstest2014, French",
@@ -38,6 +50,7 @@ def task(direction: tuple[str, str]) -> Task:
         version=1,
         summary=f"translation of news, {source} to {target}",
         source="Bojar et al. 2014, https://www.statmt.org/wmt14/",
+        bibtex=BIBTEX,
         groups=("core", "gpt2-paper"),
         protocols=(
             recipes.translation(

@@ -5,11 +5,24 @@ https://arxiv.org/abs/1808.08745. Prompted as the GPT-2 paper prompts for CNN/Da
 
 from gpt2eval import Dataset, Hub, Task, data, recipes
 
+BIBTEX = """
+@inproceedings{narayan2018,
+  author = {Narayan, Shashi and Cohen, Shay B. and Lapata, Mirella},
+  title = {Don't Give Me the Details, Just the Summary! Topic-Aware Convolutional Neural
+    Networks for Extreme Summarization},
+  booktitle = {Proceedings of EMNLP 2018},
+  pages = {1797--1807},
+  year = {2018},
+  url = {https://arxiv.org/abs/1808.08745},
+}
+"""
+
 XSUM = Task(
     name="xsum",
     version=1,
     summary="one-sentence summaries of BBC articles",
     source="Narayan et al. 2018, https://arxiv.org/abs/1808.08745",
+    bibtex=BIBTEX,
     protocols=(
         recipes.summarization(
             "tldr-greedy",

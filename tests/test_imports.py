@@ -52,6 +52,7 @@ HEAVY = ("torch", "transformers", "datasets", "numpy", "pandas", "matplotlib", "
 # Rooms that work on files, without the engine's weight.
 WEIGHTLESS = ["types", "errors", "task", "data", "metrics", "stats", "results", "report"]
 WEIGHTLESS += ["labels", "significance", "compare", "check"]
+WEIGHTLESS += ["reporting", "peers"]
 
 
 def imported(path: Path, package: str) -> Iterator[tuple[int, str]]:

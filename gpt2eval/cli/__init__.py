@@ -17,7 +17,18 @@ from typing import NoReturn
 import click
 
 from gpt2eval import __version__
-from gpt2eval.cli import bench, check, compare, explain, rescore, run, selfcheck, tasks
+from gpt2eval.cli import (
+    bench,
+    check,
+    compare,
+    explain,
+    importing,
+    report,
+    rescore,
+    run,
+    selfcheck,
+    tasks,
+)
 from gpt2eval.cli.options import dashes
 from gpt2eval.errors import Gpt2EvalError, StoreError
 
@@ -36,11 +47,13 @@ def app() -> None:
     gpt2eval run --model ./a --model ./b --tasks wikitext2,lambada --data DIR
     gpt2eval compare a b                  is b better than a, and is it more than chance?
     gpt2eval check new --baseline old     a gate for CI: fails where a metric may have dropped
+    gpt2eval report results               the report of finished runs
     gpt2eval bench --model ./a            how fast a checkpoint is on this machine
     """  # noqa: D301 (click wants the character itself)
 
 
-for module in (run, compare, check, rescore, tasks, explain, bench, selfcheck):
+COMMANDS = (run, report, compare, check, rescore, importing, tasks, explain, bench, selfcheck)
+for module in COMMANDS:
     app.add_command(module.command)
 
 

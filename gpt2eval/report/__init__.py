@@ -20,7 +20,10 @@ from gpt2eval.report.document import report_markdown
 from gpt2eval.report.figures import draw_all
 from gpt2eval.report.folder import replace_report
 from gpt2eval.report.frame import to_frame
+from gpt2eval.report.latex import section_latex, summary_latex
+from gpt2eval.report.methods import methods_of
 from gpt2eval.report.sections import Section, group
+from gpt2eval.report.significance import significance
 from gpt2eval.report.tables import (
     banner,
     frame_csv,
@@ -31,41 +34,74 @@ from gpt2eval.report.tables import (
     to_csv,
 )
 from gpt2eval.report.text import markdown
-from gpt2eval.types import Result
+from gpt2eval.types import Comparison, Result
 
 __all__ = ["to_frame", "write_report"]
 
 
-def write_report(results: Sequence[Result], directory: str | Path, *, title: str = "") -> Path:
-    """Write tables, plots and `report.md`; returns the path of `report.md`.
+def write_report(
+    results: Sequence[Result],
+    directory: str | Path,
+    *,
+    title: str = "",
+    comparisons: Sequence[Comparison] = (),
+    baseline: str = "",
+    style: str = "",
+    intervals: bool = False,
+) -> Path:
+    """Write tables, plots, methods text and `report.md`; returns the path of `report.md`.
+
+    comparisons  between checkpoints of these results: significance marks and a forest plot
+    baseline     label of the checkpoint that marks compare with; needed where there are several
+    style        a matplotlib style for the plots: its name, or a file
+    intervals    whether LaTeX tables print them
 
     The directory may be missing, empty, or hold an earlier report, which is replaced file by file.
-    Equal results make equal files. UsageError without results; StoreError if the directory holds
-    anything else or cannot be written.
+    Equal results make equal files. UsageError without results, and for an unknown style; StoreError
+    if the directory holds anything else or cannot be written.
     """
     if not results:
         raise UsageError("there are no results to report; run `gpt2eval run` first")
     directory = Path(directory)
     # Everything is made before anything is written: a failure leaves the old report whole.
-    files = report_files(results, title)
+    files = report_files(
+        results, title, comparisons, baseline=baseline, style=style, intervals=intervals
+    )
     replace_report(directory, files, _sources(results, title))
     return directory / "report.md"
 
 
-def report_files(results: Sequence[Result], title: str = "") -> dict[str, bytes]:
+def report_files(
+    results: Sequence[Result],
+    title: str = "",
+    comparisons: Sequence[Comparison] = (),
+    *,
+    baseline: str = "",
+    style: str = "",
+    intervals: bool = False,
+) -> dict[str, bytes]:
     """Path inside the report -> content; `sources.json` is added when they are written."""
     sections = group(results)
-    pictures = draw_all(sections)
+    compared = significance(comparisons, baseline)
+    pictures = draw_all(sections, compared, style)
+    methods = methods_of(sections, compared)
     texts = {
         "report.md": report_markdown(title, sections, pictures),
         "tables/summary.md": _table_file("Summary", sections, summary_markdown(sections)),
         "tables/summary.csv": summary_csv(sections),
         "tables/results.csv": frame_csv(to_frame(results)),
+        "methods.md": methods.markdown,
+        "methods.tex": methods.latex,
+        "references.bib": methods.bibliography,
     }
     for section in sections:
         body = section_markdown(section)
         texts[f"tables/{section.stem}.md"] = _table_file(section.title, [section], body)
         texts[f"tables/{section.stem}.csv"] = section_csv(section)
+    tables = {"summary": summary_latex(sections, compared, intervals=intervals)}
+    for section in sections:
+        tables[section.stem] = section_latex(section, compared, intervals=intervals)
+    texts |= {f"tables/{stem}.tex": table for stem, table in tables.items() if table}
     for picture in pictures:
         if picture.data[0]:
             texts[f"plots/{picture.stem}.csv"] = to_csv(*picture.data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from gpt2eval.report.figures import Picture
+from gpt2eval.report.panels import Picture
 from gpt2eval.report.sections import Section, data_digests, data_mark, data_words
 from gpt2eval.report.tables import (
     all_labels,
@@ -31,6 +31,7 @@ from gpt2eval.types import Result
 def report_markdown(title: str, sections: Sequence[Section], pictures: Sequence[Picture]) -> str:
     """The whole page; links are relative to its directory."""
     results = [result for section in sections for result in section.results.values()]
+    shown = any(section.metrics for section in sections)
     overall = [picture for picture in pictures if not picture.section]
     names = [section.first.task["name"] for section in sections]
     firsts = [name not in names[:place] for place, name in enumerate(names)]
@@ -42,7 +43,10 @@ def report_markdown(title: str, sections: Sequence[Section], pictures: Sequence[
         "## Summary",
         summary_markdown(sections),
         "Tables as files: [summary.csv](tables/summary.csv), [results.csv](tables/results.csv) "
-        "(one row a number).",
+        "(one row a number)"
+        + (", [summary.tex](tables/summary.tex) for a paper." if shown else "."),
+        "How the numbers were made, for a paper: [methods.md](methods.md), "
+        "[methods.tex](methods.tex), [references.bib](references.bib).",
         *(_embed(picture) for picture in overall),
         *(
             _section(section, pictures, first)
@@ -152,7 +156,8 @@ def _section(section: Section, pictures: Sequence[Picture], told: bool) -> str:
         _ledgers(section),
         "Signatures, with all that can change a number:",
         code_block(_signatures(section)),
-        f"Files: [table](tables/{section.stem}.md), [numbers](tables/{section.stem}.csv).",
+        f"Files: [table](tables/{section.stem}.md), [numbers](tables/{section.stem}.csv)"
+        + (f", [LaTeX](tables/{section.stem}.tex)." if section.metrics else "."),
     ]
     return "\n\n".join(filter(None, parts))
 
@@ -161,7 +166,11 @@ def _ledgers(section: Section) -> str:
     """What happened to the samples, one line for all checkpoints that fared alike."""
     fared: dict[str, list[str]] = {}
     for label, result in section.results.items():
-        words = ledger_words(result.ledger, result.data.get("selected"))
+        words = (
+            ledger_words(result.ledger, result.data.get("selected"))
+            if result.ledger
+            else "what happened besides is not told."
+        )
         fared.setdefault(words, []).append(f"**{markdown(label)}**")
     return "\n".join(f"- {', '.join(labels)}: {words}" for words, labels in fared.items())
 

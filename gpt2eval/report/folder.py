@@ -44,7 +44,7 @@ def replace_report(directory: Path, files: Mapping[str, bytes], sources: Mapping
         ) from error
 
 
-def check_directory(directory: str | Path) -> None:
+def check_directory(directory: str | Path, flag: str = "--report") -> None:
     """UsageError if a report could not go there; to be asked before the work, not after it."""
     path = Path(directory)
     try:
@@ -53,17 +53,19 @@ def check_directory(directory: str | Path) -> None:
         with tempfile.TemporaryFile(dir=path):
             pass
     except StoreError as error:
-        raise UsageError(f"--report {str(directory)!r} cannot be used: {error}") from error
+        raise UsageError(f"{flag} {str(directory)!r} cannot be used: {error}") from error
     except OSError as error:
         raise UsageError(
-            f"--report {str(directory)!r} cannot be written ({error.strerror}); give another"
+            f"{flag} {str(directory)!r} cannot be written ({error.strerror}); give another"
             " directory"
         ) from error
 
 
 def _marker(sources: Mapping[str, Any], files: Iterable[str]) -> bytes:
     content = {"format": FORMAT, **sources, "files": sorted(files)}
-    return (json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n").encode()
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n"
+    # Half a surrogate pair, from a file name say, becomes the escape that JSON has for it.
+    return text.encode(errors="backslashreplace")
 
 
 def _earlier_files(directory: Path) -> set[str]:

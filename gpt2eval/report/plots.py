@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 import matplotlib as mpl
@@ -22,55 +27,28 @@ from matplotlib.ticker import (
     ScalarFormatter,
 )
 
+from gpt2eval.errors import UsageError
 from gpt2eval.report.position import Curve
 from gpt2eval.report.reliability import Bin
-from gpt2eval.report.text import format_parameters
+from gpt2eval.report.samples import Rate
+from gpt2eval.report.text import direction, format_parameters
 
-SINGLE, DOUBLE = 3.4, 7.0  # inches: one and two columns of a paper
-
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
-    "font.size": 7,
-    "axes.titlesize": 7,
-    "axes.labelsize": 7,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "legend.fontsize": 6.5,
-    "figure.titlesize": 7,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.5,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "lines.linewidth": 1.1,
-    "lines.markersize": 3.8,
-    "legend.frameon": False,
-    "legend.handlelength": 1.8,
-    "savefig.dpi": 200,
-    "pdf.fonttype": 42,  # TrueType: publishers refuse the Type 3 default
-    "svg.fonttype": "path",  # looks the same where the font is not installed
+SINGLE, DOUBLE = 3.3, 6.9  # inches: one and two columns of a paper
+# What a reader's style may not change: equal results make equal files, publishers refuse the Type 3
+# fonts that are the default, and a checkpoint may be called "$x$".
+FIXED: dict[Any, Any] = {
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
     "svg.hashsalt": "gpt2eval",
-    "text.parse_math": False,  # a checkpoint may be called "$x$"
+    "text.parse_math": False,
+    "text.usetex": False,
 }
 
-# Okabe and Ito's colours, told apart with any kind of colour vision, without their yellow, which is
-# lost on white. The markers tell the lines apart without any colour.
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#000000",
-    "#56B4E9",
-    "#E69F00",
-)
+# The markers tell checkpoints apart without any colour.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 GREY = "#666666"
+
+_HOUSE = files("gpt2eval") / "report" / "gpt2eval.mplstyle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +73,40 @@ class Axis:
     """What a score axis says: its label, the direction of better, and the factor to its unit."""
 
     label: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     factor: float = 1.0
 
     @property
-    def direction(self) -> str:
-        """The direction of better in words."""
-        return "higher is better" if self.higher_is_better else "lower is better"
+    def pointer(self) -> str:
+        """The direction of better in words, with an arrow along the axis."""
+        words = direction(self.higher_is_better)
+        arrows = {True: f"{words} →", False: f"← {words}", None: words}
+        return arrows[self.higher_is_better]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A row of a forest plot; `clear`: the interval is of a difference that is significant."""
+
+    group: str
+    label: str
+    value: float
+    low: float | None
+    high: float | None
+    note: str
+    clear: bool
 
 
 def look(index: int) -> dict[str, Any]:
     """Colour and marker of the checkpoint with that number; 63 pairs before one comes again."""
-    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
+    colours = palette()
+    return {"color": colours[index % len(colours)], "marker": MARKERS[index % len(MARKERS)]}
+
+
+def palette() -> list[str]:
+    """The colours of the style."""
+    cycle: Any = mpl.rcParams["axes.prop_cycle"]
+    return list(cycle.by_key().get("color", ["black"]))
 
 
 def draw_scores(ax: Axes, rows: Sequence[tuple[str, str]], dots: Sequence[Dot], axis: Axis) -> None:
@@ -129,8 +129,7 @@ def draw_scores(ax: Axes, rows: Sequence[tuple[str, str]], dots: Sequence[Dot], 
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.grid(axis="y")
-    pointer = f"{axis.direction} →" if axis.higher_is_better else f"← {axis.direction}"
-    ax.set_xlabel(f"{axis.label}\n{pointer}")
+    ax.set_xlabel(f"{axis.label}\n{axis.pointer}")
 
 
 def draw_positions(ax: Axes, curves: Mapping[str, Curve], looks: Mapping[str, int]) -> None:
@@ -142,7 +141,7 @@ def draw_positions(ax: Axes, curves: Mapping[str, Curve], looks: Mapping[str, in
         band = {"color": style["color"], "alpha": strength, "linewidth": 0, "zorder": 1}
         ax.fill_between(curve.centre, low, high, **band)
         # When the colours begin again, so does a line of another kind.
-        kind = ("-", "--", ":")[looks[label] // len(COLOURS) % 3]
+        kind = ("-", "--", ":")[looks[label] // len(palette()) % 3]
         line = {**style, "linestyle": kind, "markeredgewidth": 0}
         ax.plot(curve.centre, curve.mean, label=label, **line)
     ax.set_xscale("log", base=2)
@@ -182,6 +181,188 @@ def draw_reliability(
     ax.set_ylabel("accuracy")
 
 
+def draw_differences(
+    ax: Axes, rows: Sequence[Difference], unit: str, baseline: str, higher_is_better: bool | None
+) -> None:
+    """Differences as dots with bars, under the name of each candidate; the first on top."""
+    edges = [0.0]
+    edges += [x for row in rows for x in (row.value, row.low, row.high) if _finite(x)]
+    room = 0.04 * (max(edges) - min(edges)) or 1.0
+    left, right = min(edges) - room, max(edges) + room
+    # As many decimals in every row as the largest difference needs for three figures.
+    decimals = max(0, 2 - math.floor(math.log10(max(map(abs, edges)) or 1.0)))
+    heights: list[float] = []
+    labels: list[str] = []
+    y, group = 0.0, None
+    ax.axvline(0, color=GREY, linewidth=0.8, zorder=1)
+    for row in rows:
+        if row.group != group:
+            group = row.group
+            ax.annotate(
+                group,
+                (0, y),
+                xycoords=ax.get_yaxis_transform(),
+                xytext=(-4, 0),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                weight="bold",
+                annotation_clip=False,
+            )
+            y -= 1
+        colour = palette()[0] if row.clear else GREY
+        if row.low is not None and row.high is not None:
+            low, high = (min(max(x, left), right) for x in (row.low, row.high))
+            ax.hlines(y, low, high, color=colour, linewidth=1.1)
+        if _finite(row.value):
+            face = colour if row.clear else "white"
+            ax.plot(row.value, y, "o", color=colour, markerfacecolor=face)
+        beside: Any = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
+        beside |= {"va": "center", "annotation_clip": False}
+        number = f"{row.value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+        ax.annotate(number, (1, y), xytext=(40, 0), ha="right", **beside)
+        ax.annotate(row.note, (1, y), xytext=(46, 0), ha="left", **beside)
+        heights.append(y)
+        labels.append(row.label)
+        y -= 1
+    ax.set_yticks(heights, labels)
+    ax.set_ylim(y + 0.3, 0.7)
+    ax.set_xlim(left, right)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    better = f"better than {baseline}"
+    pointer = {True: f"{better} →", False: f"← {better}", None: direction(None)}[higher_is_better]
+    ax.set_xlabel(f"difference from {baseline} ({unit})\n{pointer}")
+
+
+def draw_learning(
+    ax: Axes, runs: Mapping[str, Sequence[tuple[int, Dot]]], looks: Mapping[str, int], axis: Axis
+) -> None:
+    """Score by training step, a line for each training run, its name at its end."""
+    edges = _edges((dot for dots in runs.values() for _, dot in dots), axis)
+    bottom, top = _score_scale(ax, "y", edges)
+    ends = []
+    for run, dots in runs.items():
+        style = look(looks[run])
+        line = [(step, axis.factor * dot.value) for step, dot in dots if _finite(dot.value)]
+        ax.plot(*zip(*line, strict=True), **style, markeredgewidth=0) if line else None
+        for step, dot in dots:
+            if dot.low is not None and dot.high is not None:
+                low, high = (min(max(axis.factor * y, bottom), top) for y in (dot.low, dot.high))
+                ax.vlines(step, low, high, color=style["color"], linewidth=0.8, alpha=0.6)
+        if line:
+            ends.append((*line[-1], run, str(style["color"])))
+    label_ends(ax, ends)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10], integer=True))
+    ax.xaxis.set_major_formatter(FuncFormatter(_short_number))
+    ax.grid(axis="y")
+    ax.set_xlabel("training step")
+    ax.set_ylabel(f"{axis.label}\n{axis.pointer}")
+
+
+def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Names (x, y, text, colour) right of where lines end, moved apart where they would overlap."""
+    height = 8.0  # points of a line of text
+    limits = ax.get_ylim()
+    place = ax.transData.transform
+    points = 72 / ax.figure.dpi
+    taken = float("-inf")
+    for x, y, text, colour in sorted(ends, key=lambda end: place((end[0], end[1]))[1]):
+        wanted = place((x, min(max(y, limits[0]), limits[1])))[1] * points
+        shown = max(wanted, taken + height)
+        taken = shown
+        ax.annotate(
+            text,
+            (x, y),
+            xytext=(5, shown - wanted),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            ha="left",
+            annotation_clip=False,
+        )
+
+
+def draw_rates(
+    ax: Axes, curves: Mapping[str, Sequence[Rate]], looks: Mapping[str, int], axis: str
+) -> None:
+    """Accuracy in bins, a point with its interval for each; lines moved apart by a hair."""
+    span = max(r.last for rates in curves.values() for r in rates) / max(
+        min(r.first for rates in curves.values() for r in rates), 1
+    )
+    for number, (label, rates) in enumerate(curves.items()):
+        style = look(looks[label])
+        shift = max(span, 2.0) ** (0.012 * (number - (len(curves) - 1) / 2))
+        at = [shift * rate.centre for rate in rates]
+        errors = [
+            [100 * (r.value - r.low) for r in rates],
+            [100 * (r.high - r.value) for r in rates],
+        ]
+        ax.errorbar(
+            at,
+            [100 * rate.value for rate in rates],
+            yerr=errors,
+            label=label,
+            elinewidth=0.6,
+            linewidth=0.8,
+            markeredgewidth=0,
+            **style,
+        )
+    ax.set_xscale("log", base=2)
+    first = next(iter(curves.values()))
+    # Bins have their own borders: the axis names them, not powers of two.
+    ticks = [rate.centre for rate in first]
+    names = [str(r.first) if r.first == r.last else f"{r.first}–{r.last}" for r in first]
+    ax.xaxis.set_major_locator(FixedLocator(ticks))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks(ticks, names, rotation=30 if sum(map(len, names)) > 24 else 0)
+    ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
+    ax.set_ylim(max(0, ax.get_ylim()[0]) - 0.02 * ax.get_ylim()[1], min(ax.get_ylim()[1], 102))
+    ax.grid(axis="y")
+    ax.set_xlabel(axis)
+    ax.set_ylabel("accuracy (%)\nhigher is better →")
+
+
+def draw_scatter(
+    ax: Axes,
+    points: Sequence[tuple[float, float]],
+    names: tuple[str, str],
+    what: str,
+    higher_is_better: bool | None,
+) -> None:
+    """A dot for each sample on equal axes, the diagonal, and who is better on which side."""
+    xs, ys = zip(*points, strict=True)
+    low, high = min(*xs, *ys), max(*xs, *ys)
+    room = 0.04 * (high - low) or 0.5
+    limits = (low - room, high + room)
+    ax.plot(limits, limits, color=GREY, linewidth=0.8, zorder=1)
+    many = len(points) > 1000
+    ax.plot(
+        xs,
+        ys,
+        "o",
+        color=palette()[0],
+        markersize=1.6 if many else 2.6,
+        markeredgewidth=0,
+        alpha=0.25 if many else 0.6,
+        rasterized=many,
+        zorder=2,
+    )
+    ax.set_xlim(limits)
+    ax.set_ylim(limits)
+    ax.set_aspect("equal")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
+    ax.set_xlabel(f"{what}, {names[0]}")
+    ax.set_ylabel(f"{what}, {names[1]}")
+    if higher_is_better is not None:
+        above, below = (1, 0) if higher_is_better else (0, 1)
+        # Under the dots, or the words would hide some.
+        corner: dict[str, Any] = {"transform": ax.transAxes, "color": GREY, "zorder": 0.5}
+        ax.text(0.03, 0.97, f"{names[above]} better", ha="left", va="top", **corner)
+        ax.text(0.97, 0.03, f"{names[below]} better", ha="right", va="bottom", **corner)
+
+
 def draw_sizes(
     ax: Axes,
     dots: Sequence[tuple[float, Dot]],
@@ -209,8 +390,7 @@ def draw_sizes(
     _size_scale(ax, *limits)
     ax.grid(axis="y")
     ax.set_xlabel("parameters")
-    pointer = f"{axis.direction} →" if axis.higher_is_better else f"← {axis.direction}"
-    ax.set_ylabel(f"{axis.label}\n{pointer}")
+    ax.set_ylabel(f"{axis.label}\n{axis.pointer}")
 
 
 def _reference_style(number: int) -> dict[str, Any]:
@@ -253,14 +433,72 @@ def save(figure: Figure) -> dict[str, bytes]:
     return files
 
 
-def style() -> Any:
-    """A context in which figures are built and saved: matplotlib's defaults, then STYLE.
+def style(name: str = "") -> Any:
+    """A context in which figures are built and saved: the house's style, then the reader's.
+
+    name  a style of matplotlib, or a .mplstyle file; UsageError for one that is neither
 
     The reader's own matplotlibrc has no say, or reports would differ between machines.
     """
     defaults: dict[Any, Any] = dict(mpl.rcParamsDefault)
     settings = {key: value for key, value in defaults.items() if not key.startswith("backend")}
-    return mpl.rc_context({**settings, **STYLE})
+    house = mpl.rc_params_from_file(str(_HOUSE), use_default_template=False)
+    return mpl.rc_context({**settings, **house, **_reader(name), **FIXED})
+
+
+def _reader(name: str) -> dict[Any, Any]:
+    """The settings of the style that a reader asked for."""
+    if not name:
+        return {}
+    from matplotlib import style as styles
+
+    known = {key: value for key, value in styles.library.items() if not key.startswith("_")}
+    if name in known:
+        return dict(known[name])
+    path = Path(name).expanduser()
+    if not path.is_file():
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(
+            f"--style {name!r} is neither a style of matplotlib nor a file{meant}; expected a"
+            f" .mplstyle file, or one of {', '.join(known)}"
+        )
+    # matplotlib warns of a bad line and goes on; whoever wrote the line wants to know.
+    with warnings.catch_warnings(), _matplotlib_speaks() as said:
+        warnings.simplefilter("error")
+        try:
+            found = mpl.rc_params_from_file(str(path), use_default_template=False)
+        except (OSError, UnicodeDecodeError, ValueError, Warning) as error:
+            raise UsageError(
+                f"--style {name!r} cannot be read as a style ({error}); expected lines"
+                " `key: value` with the keys of matplotlibrc"
+            ) from error
+    if said:
+        raise UsageError(
+            f"--style {name!r} cannot be read as a style ({' '.join(said[0].split())}); expected"
+            " lines `key: value` with the keys of matplotlibrc"
+        )
+    return {key: value for key, value in found.items() if not key.startswith("backend")}
+
+
+@contextmanager
+def _matplotlib_speaks() -> Iterator[list[str]]:
+    """Collects what matplotlib logs, and keeps it from the terminal."""
+    said: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    logger, listener = logging.getLogger("matplotlib"), Listener(logging.WARNING)
+    propagates = logger.propagate
+    logger.addHandler(listener)
+    logger.propagate = False
+    try:
+        yield said
+    finally:
+        logger.removeHandler(listener)
+        logger.propagate = propagates
 
 
 def _side_by_side(dots: Sequence[tuple[float, Dot]], span: float) -> Iterator[tuple[float, Dot]]:

@@ -20,6 +20,7 @@ from gpt2eval.report.text import (
     SAMPLE_NOTICE,
     arrow,
     csv_text,
+    direction,
     format_count,
     format_estimate,
     format_level,
@@ -41,12 +42,15 @@ def markdown_table(
 def best_labels(estimates: Mapping[str, Estimate]) -> set[str]:
     """The checkpoints with the best value as printed; empty where there is nothing to choose.
 
-    Values that print alike are ties: bold must never prefer one of two equal-looking numbers.
+    Where neither direction is better, nothing is best. Values that print alike are ties: bold must
+    never prefer one of two equal-looking numbers.
     """
     known = {label: each for label, each in estimates.items() if not math.isnan(each.value)}
     if len(estimates) < 2 or not known:
         return set()
     first = next(iter(known.values()))
+    if first.higher_is_better is None:
+        return set()
     pick = max if first.higher_is_better else min
     best = format_value(pick(each.value for each in known.values()), first.unit)
     found = {label for label, each in known.items() if format_value(each.value, each.unit) == best}
@@ -63,7 +67,7 @@ def summary_markdown(sections: Sequence[Section]) -> str:
             estimates = _estimates(section, metric)
             best = best_labels(estimates)
             cells = [_cell(estimates.get(label), label in best) for label in labels]
-            named = f"{markdown(metric)} {arrow(shown.higher_is_better)}"
+            named = with_arrow(metric, shown)
             rows.append(
                 [markdown(section.title), named, markdown(data_words(section.first)), *cells]
             )
@@ -91,7 +95,7 @@ def section_markdown(section: Section) -> str:
     """All systems and metrics of a section, then how each metric was made."""
     metrics = section.metrics
     header = ["system", "what it is", "n"]
-    header += [f"{markdown(name)} {arrow(each.higher_is_better)}" for name, each in metrics.items()]
+    header += [with_arrow(name, each) for name, each in metrics.items()]
     rows = []
     best = {metric: best_labels(_estimates(section, metric)) for metric in metrics}
     for label, kind, estimates in systems(section):
@@ -108,7 +112,7 @@ def section_markdown(section: Section) -> str:
                 *cells,
             ]
         )
-    for (model, source), values in _published(section).items():
+    for (model, source), values in published(section).items():
         cells = [
             format_value(values[metric], metrics[metric].unit) if metric in values else NOTHING
             for metric in metrics
@@ -130,8 +134,7 @@ def parts_markdown(section: Section) -> str:
             _cell(estimates.get(name), kind == "checkpoint" and label in best)
             for label, kind, estimates in shown
         ]
-        named = f"{markdown(name)} {arrow(each.higher_is_better)}"
-        rows.append([named, format_count(each.n), *cells])
+        rows.append([with_arrow(name, each), format_count(each.n), *cells])
     return markdown_table(header, rows)
 
 
@@ -173,7 +176,7 @@ def metrics_markdown(section: Section) -> str:
         rows.append(
             [
                 markdown(metric),
-                "higher is better" if shown.higher_is_better else "lower is better",
+                direction(shown.higher_is_better),
                 markdown(shown.unit),
                 markdown(_distinct(each.denominator for each in estimates)),
                 markdown(_distinct(each.method for each in estimates)),
@@ -193,7 +196,7 @@ def section_csv(section: Section) -> str:
         for metric, e in estimates.items():
             row = [label, kind, metric, e.value, e.low, e.high, e.level, e.method, e.n, e.unit]
             rows.append([*row, e.denominator, e.higher_is_better, e.signature, "", notice])
-    for (model, source), values in _published(section).items():
+    for (model, source), values in published(section).items():
         for metric, value in values.items():
             e = section.metrics[metric]
             row = [model, "published", metric, value, None, None, None, "", None, e.unit]
@@ -248,6 +251,11 @@ def _estimates(section: Section, metric: str) -> dict[str, Estimate]:
     }
 
 
+def with_arrow(metric: str, estimate: Estimate) -> str:
+    """The name of a metric with the direction of better."""
+    return f"{markdown(metric)} {arrow(estimate.higher_is_better)}".rstrip()
+
+
 def _cell(estimate: Estimate | None, bold: bool) -> str:
     if estimate is None:
         return NOTHING
@@ -270,8 +278,8 @@ def _legend(sections: Sequence[Section]) -> str:
     return "; ".join(parts) + "."
 
 
-def _published(section: Section) -> dict[tuple[str, str], dict[str, float]]:
-    """Published values: (model, source) -> metric -> value."""
+def published(section: Section) -> dict[tuple[str, str], dict[str, float]]:
+    """Published values of a section: (model, source) -> metric -> value."""
     found: dict[tuple[str, str], dict[str, float]] = {}
     for row in section.references:
         key = (str(row["model"]), str(row.get("source", "")))

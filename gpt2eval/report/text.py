@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 
 from gpt2eval.labels import plain as plain
 from gpt2eval.types import Estimate
@@ -20,6 +21,11 @@ def format_value(value: float, unit: str) -> str:
     """A value as tables print it: "37.37", "12,346", "1.2e+09", "0.9769", "32.56 %"."""
     text = _plain(value, unit, _decimals(value, unit))
     return f"{text} %" if unit == "fraction" and math.isfinite(value) else text
+
+
+def format_number(value: float, unit: str) -> str:
+    """The same for a column that names the unit, as programs read numbers: "12346", "32.56"."""
+    return _plain(value, unit, _decimals(value, unit)).replace(",", "")
 
 
 def format_interval(estimate: Estimate) -> str:
@@ -76,14 +82,25 @@ def format_bytes(number: float) -> str:
     return f"{number / 2**20:.0f} MiB"
 
 
+def format_p(p: float) -> str:
+    """A p-value with its sign: "= 0.034", "< 0.001"."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
 def format_level(level: float) -> str:
     """The level of an interval: "95 %"."""
     return f"{100 * level:g} %"
 
 
-def arrow(higher_is_better: bool) -> str:
-    """The direction of better."""
-    return "↑" if higher_is_better else "↓"
+def arrow(higher_is_better: bool | None) -> str:
+    """The direction of better; empty where neither is."""
+    return {True: "↑", False: "↓", None: ""}[higher_is_better]
+
+
+def direction(higher_is_better: bool | None) -> str:
+    """The same in words."""
+    words = {True: "higher is better", False: "lower is better", None: "neither is better"}
+    return words[higher_is_better]
 
 
 # An underscore between letters is plain text in CommonMark; names like `word_perplexity` stay
@@ -108,12 +125,106 @@ def code_block(value: object) -> str:
     return "\n".join([f"{fence}text", *lines, fence])
 
 
+# What LaTeX would not print as it stands. Names and signatures may break at a bar and at an
+# underscore. Braces keep an asterisk or a bracket from being taken for
+# the argument of the line break before it.
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "#": r"\#",
+    "$": r"\$",
+    "%": r"\%",
+    "&": r"\&",
+    "_": r"\_\allowbreak{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar\allowbreak{}",
+    '"': r"{\char34}",
+    "`": r"\textasciigrave{}",
+    "[": "{[}",
+    "]": "{]}",
+    "*": "{*}",
+    "\N{EN DASH}": "--",
+    "\N{EM DASH}": "---",
+    "\N{LEFT SINGLE QUOTATION MARK}": "`",
+    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    "\N{LEFT DOUBLE QUOTATION MARK}": "``",
+    "\N{RIGHT DOUBLE QUOTATION MARK}": "''",
+    "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{RIGHTWARDS ARROW}": r"$\rightarrow$",
+    "\N{LEFTWARDS ARROW}": r"$\leftarrow$",
+    "\N{UPWARDS ARROW}": r"$\uparrow$",
+    "\N{DOWNWARDS ARROW}": r"$\downarrow$",
+    "\N{DEGREE SIGN}": r"$^\circ$",
+    "ß": r"{\ss}",
+    "æ": r"{\ae}",
+    "Æ": r"{\AE}",
+    "œ": r"{\oe}",
+    "Œ": r"{\OE}",
+    "ø": r"{\o}",
+    "Ø": r"{\O}",
+    "ł": r"{\l}",
+    "Ł": r"{\L}",
+    "ı": r"{\i}",
+}
+_ACCENTS = {
+    "\N{COMBINING GRAVE ACCENT}": "`",
+    "\N{COMBINING ACUTE ACCENT}": "'",
+    "\N{COMBINING CIRCUMFLEX ACCENT}": "^",
+    "\N{COMBINING TILDE}": "~",
+    "\N{COMBINING DIAERESIS}": '"',
+    "\N{COMBINING MACRON}": "=",
+    "\N{COMBINING DOT ABOVE}": ".",
+    "\N{COMBINING BREVE}": "u",
+    "\N{COMBINING CARON}": "v",
+    "\N{COMBINING DOUBLE ACUTE ACCENT}": "H",
+    "\N{COMBINING RING ABOVE}": "r",
+    "\N{COMBINING CEDILLA}": "c",
+}
+_ABOVE = set(_ACCENTS) - {"\N{COMBINING CEDILLA}"}
+# "--" would become a dash, "''" a quotation mark, ",," one too.
+_LIGATURE = re.compile(r"([-',])(?=\1)")
+
+
+def latex(value: object) -> str:
+    """Text that LaTeX prints as it is, in ASCII, whatever engine and packages read it.
+
+    Accented Latin letters and common signs become commands. What pdfLaTeX has no letter for, other
+    scripts and emoji, shows as its code point, [U+6A21]: visible, never lost, never an error.
+    """
+    return "".join(_latex_character(char) for char in _LIGATURE.sub(r"\1\0", plain(value)))
+
+
+def _latex_character(char: str) -> str:
+    if char == "\0":  # between two marks that LaTeX would join
+        return "{}"
+    if char in _LATEX:
+        return _LATEX[char]
+    if char.isascii():
+        return char
+    letter, *marks = list(unicodedata.normalize("NFD", char))
+    if len(marks) == 1 and letter.isascii() and letter.isalpha() and marks[0] in _ACCENTS:
+        # A dot would stand under the accent.
+        base = {"i": r"\i", "j": r"\j"}.get(letter, letter) if marks[0] in _ABOVE else letter
+        return f"\\{_ACCENTS[marks[0]]}{{{base}}}"
+    return f"{{[}}U+{ord(char):04X}{{]}}"
+
+
 def csv_text(value: object) -> object:
-    """A CSV cell: text that a spreadsheet would take for a formula gets a leading apostrophe."""
+    """A CSV cell: text that a spreadsheet would take for a formula gets a leading apostrophe.
+
+    Tabs and line ends, which some programs skip to find one, are spaces by then; numbers stay.
+    """
     if not isinstance(value, str):
         return value
     text = plain(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else text
 
 
 def file_stem(name: str) -> str:

@@ -164,3 +164,76 @@ def nq_open(checkpoint: Path, rows: list[dict[str, Any]], scratch: Path) -> LmEv
 def triviaqa(checkpoint: Path, rows: list[dict[str, Any]], scratch: Path) -> LmEvalResult:
     """lm-eval's `triviaqa` on rows {question, answer: {aliases: [...]}}: exact_match."""
     return run_lm_eval(checkpoint, "triviaqa", "triviaqa/default.yaml", rows, scratch)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One of lm-eval's tasks: its file inside lm_eval/tasks, its rows, settings over the file's."""
+
+    file: str
+    rows: list[dict[str, Any]]
+    settings: dict[str, Any]
+
+
+def save_results(
+    checkpoint: Path,
+    asked: dict[str, Asked],
+    output: Path,
+    scratch: Path,
+    *,
+    limit: int | None = None,
+    samples: bool = True,
+) -> dict[str, Any]:
+    """What `lm_eval --output_path OUTPUT --log_samples` writes, by its own tracker; its results.
+
+    Tasks keep their names; only where the rows come from is changed.
+    """
+    from lm_eval import simple_evaluate
+    from lm_eval.loggers import EvaluationTracker
+    from lm_eval.tasks import TaskManager
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    scratch.mkdir(parents=True, exist_ok=True)
+    for task, one in asked.items():
+        data = scratch / f"{task}.jsonl"
+        data.write_text("".join(json.dumps(row) + "\n" for row in one.rows), "utf-8")
+        config = {
+            "include": str(files("lm_eval") / "tasks" / one.file),
+            "task": task,
+            "dataset_path": "json",
+            "dataset_name": None,
+            "dataset_kwargs": {
+                "data_files": {"test": str(data)},
+                "cache_dir": str(scratch / "cache"),
+            },
+            "training_split": None,
+            "validation_split": None,
+            "test_split": "test",
+            **one.settings,
+        }
+        (scratch / f"{task}.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    tracker = EvaluationTracker(output_path=str(output))
+    tracker.general_config_tracker.log_experiment_args(
+        model_source="hf",
+        model_args=f"pretrained={checkpoint},dtype=float32",
+        system_instruction="",
+        chat_template="",
+        fewshot_as_multiturn=False,
+    )
+    found = simple_evaluate(
+        model="hf",
+        model_args=f"pretrained={checkpoint},dtype=float32",
+        tasks=list(asked),
+        batch_size=4,
+        limit=limit,
+        device="cpu",
+        bootstrap_iters=0,
+        log_samples=samples,
+        task_manager=TaskManager(include_path=str(scratch), include_defaults=False),
+        evaluation_tracker=tracker,
+    )
+    logged = found.pop("samples", {})
+    tracker.save_results_aggregated(results=found, samples=logged or None)
+    for task, rows in logged.items():
+        tracker.save_results_samples(task_name=task, samples=rows)
+    return dict(found)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt2eval.types import Estimate, Result
+from gpt2eval.types import Comparison, Estimate, Result
 
 PAPER = "Radford et al. 2019, GPT-2 paper Table 3"
 SIZES = {
@@ -145,3 +145,85 @@ def _record(name: str, logprobs: Any, runs: list[list[int]]) -> str:
     statistics = {"word_perplexity": [float(-sum(logprobs)), 900.0]}
     row = {"id": name, "group": name, "statistics": statistics, "responses": [response]}
     return json.dumps(row | {"references": [], "error": ""})
+
+
+def compared(
+    candidate: str,
+    difference: float,
+    task: str = "lambada@openai",
+    metric: str = "accuracy",
+    *,
+    baseline: str = "gpt2",
+    p: float | None = 0.01,
+    unit: str = "fraction",
+    higher: bool = True,
+    spread: float = 0.02,
+    **changes: Any,
+) -> Comparison:
+    """A comparison with believable surroundings."""
+    fields: dict[str, Any] = {
+        "baseline_value": 0.3,
+        "candidate_value": 0.3 + difference,
+        "low": difference - spread,
+        "high": difference + spread,
+        "level": 0.95,
+        "test": "exact McNemar test" if unit == "fraction" else "paired sign-flip permutation test",
+        "p_corrected": None if p is None else min(1.0, 2 * p),
+        "correction": "Holm",
+        "effect": None,
+        "effect_name": "",
+        "smallest": 0.03,
+        "n": 600,
+        "units": 600,
+        "wins": 90,
+        "ties": 480,
+        "losses": 30,
+    } | changes
+    return Comparison(
+        task=task,
+        metric=metric,
+        baseline=baseline,
+        candidate=candidate,
+        unit=unit,
+        higher_is_better=higher,
+        difference=difference,
+        p=p,
+        **fields,
+    )
+
+
+def write_words(directory: Path, samples: int = 600, skill: float = 0.3, seed: int = 0) -> Path:
+    """`records.jsonl` of last words, as LAMBADA has them: frequent words are easier.
+
+    `accuracy` has the statistics (right, 1), `perplexity` (nll, 1).
+    """
+    rng = np.random.default_rng(0)  # of the samples, alike for every checkpoint
+    often = np.minimum(rng.zipf(1.7, samples), 60)
+    lengths = rng.integers(40, 180, samples)
+    words = [f"word{rng.integers(0, 1 + 200 // often[i])}-{often[i]}" for i in range(samples)]
+    noise = np.random.default_rng(seed)
+    lines = []
+    for i in range(samples):
+        ease = skill + 0.06 * np.log2(often[i]) + 0.001 * (lengths[i] - 100)
+        right = bool(noise.random() < ease)
+        nll = float(noise.gamma(2.0, 1.2 if right else 2.2))
+        response = {
+            "type": "scored",
+            "tokens": [11],
+            "logprobs": [-nll],
+            "greedy": "1" if right else "0",
+            "context": [[int(lengths[i]), 1]],
+            "truncated": 0,
+        }
+        row = {
+            "id": str(i + 1),
+            "group": "",
+            "statistics": {"accuracy": [float(right), 1.0], "perplexity": [nll, 1.0]},
+            "responses": [response],
+            "references": [words[i]],
+            "error": "",
+        }
+        lines.append(json.dumps(row))
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "records.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return directory

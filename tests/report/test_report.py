@@ -81,13 +81,14 @@ def test_pictures_show_something(report: Path) -> None:
     pictures = sorted((report / "plots").glob("*.png"))
     assert [picture.stem for picture in pictures] == [
         "position-wikitext2@lm-eval",
+        "scatter-wikitext2@lm-eval",
         "scores-perplexity",
         "scores-points",
         "size",
     ]
     for picture in pictures:
         pixels = matplotlib.image.imread(io.BytesIO(picture.read_bytes()))
-        assert pixels.shape[1] in (680, 1400)  # a column or two, at 200 dpi
+        assert pixels.shape[1] in (660, 1380)  # a column or two, at 200 dpi
         assert 0.01 < np.mean(pixels[..., :3].min(axis=-1) < 0.9) < 0.3
 
 

@@ -113,3 +113,12 @@ def test_long_names_keep_both_ends() -> None:
 def test_parameters_as_people_say_them() -> None:
     shown = [format_parameters(n) for n in (124_439_808, 1_557_611_200, 250_000, 12)]
     assert shown == ["124M", "1.56B", "250k", "12"]
+
+
+@pytest.mark.parametrize("lead", ["=", "+", "-", "@", "\t=", "\r=", "\n+", " @", "\u200b=", "＝"])
+def test_no_cell_of_text_is_a_formula_and_numbers_stay(lead: str) -> None:
+    text = str(csv_text(f"{lead}cmd|' /C calc'!A0"))
+    assert text.startswith("'")
+    assert not set(text) & set("\t\r\n\u200b")
+    assert csv_text(-1.5) == -1.5
+    assert csv_text(None) is None

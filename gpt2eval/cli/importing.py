@@ -1,0 +1,38 @@
+"""`gpt2eval import`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("import")
+@click.argument("paths", nargs=-1, required=True)
+@click.option(
+    "--output",
+    default="results",
+    metavar="DIR",
+    show_default=True,
+    help="Where results are kept.",
+)
+@click.option(
+    "--data",
+    metavar="DIR",
+    help="Directory with benchmark files, 'bundled' or 'hub': tasks that ask what one of ours asks"
+    " become ours, request by request.",
+)
+@click.option(
+    "--tasks-dir", metavar="DIR", help="Directory with your own task files.  [default: ./tasks]"
+)
+def command(paths: tuple[str, ...], output: str, data: str | None, tasks_dir: str | None) -> None:
+    """Take in results of lm-evaluation-harness, for `compare` and `report`.
+
+    PATHS are its results_*.json, or directories with some. Samples that were logged beside them
+    (--log_samples) come along, so that differences can be tested.
+    """
+    from gpt2eval.peers import import_results
+
+    for each in import_results(paths, output, data=data, tasks_dir=tasks_dir):
+        note = f" ({each.note})" if each.note else ""
+        click.echo(
+            f"{each.result.checkpoint['name']}, {each.result.name}: {each.result.path}{note}"
+        )
