@@ -131,8 +131,9 @@ def _prepare(plan: dict[str, Any]) -> dict[str, Any]:
     texts = {
         name: json.loads((prepared / f"{name}.json").read_text()) for name in plan["workloads"]
     }
+    places = ("data", "tokenizer", "prepared")  # of this machine; nobody else's business
     return {
-        "plan": plan,
+        "plan": {key: value for key, value in plan.items() if key not in places},
         "machine": json.loads((prepared / "machine.json").read_text("utf-8")),
         "workloads": {
             name: {key: text[key] for key in ("tokens", "counted")} for name, text in texts.items()
