@@ -7,11 +7,16 @@ where MKL is not; it wins a fifth with the few rows of decoding, and applies GEL
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
+
+# oneDNN keeps a kernel for each shape it has seen, a thousand of them. Batches hardly ever have the
+# shape of an earlier one; within a batch there are fewer than ten.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 
 ROWS = 256  # positions that float32 weights are laid out for
 
