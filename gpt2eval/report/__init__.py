@@ -96,7 +96,7 @@ def _source(result: Result) -> dict[str, Any]:
         "directory": str(result.path or ""),
         "files": {
             name: _digest(result.path / name)
-            for name in ("result.json", "records.jsonl")
+            for name in ("result.json", "records.jsonl", "vocabulary.json")
             if result.path and (result.path / name).is_file()
         },
         "checkpoint": {key: result.checkpoint.get(key) for key in ("name", "path", "sha256")},
