@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import zip_longest
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ from gpt2eval.results import (
     common_beginning,
     encode_requests,
     encode_response,
+    own_responses,
     prepare_output,
     read_result,
     recover_records,
@@ -90,7 +90,7 @@ class Open:
     statistics  sample id -> metric -> statistics; the responses are on disk and let go
     ledger      what happened to samples besides being scored
     resumed     samples that an earlier, interrupted process had scored
-    used        "model", "scorer" -> ids of the tokens in the responses of each
+    used        "model", "scorer" (of followups) -> ids of the tokens in the responses of each
     beginning   what all samples' contexts and prompts begin with: examples, instructions
     """
 
@@ -118,8 +118,9 @@ class Open:
         """Count a sample as done."""
         self.statistics[record.id] = record.statistics
         self.ledger["failed"] += bool(record.error)
-        for response, asked in zip_longest(record.responses, record.asked, fillvalue={}):
-            who = "scorer" if "scorer" in asked else "model"
+        own = own_responses(record)
+        for number, response in enumerate(record.responses):
+            who = "model" if number < len(own) else "scorer"
             self.used[who].update(map(int, response["tokens"]))
             self.ledger["contexts_truncated"] += response["truncated"] > 0
             if response["type"] == "generated":
@@ -348,7 +349,7 @@ def _record(item: Open, index: int, responses: Sequence[Response]) -> Record:
     work, sample, protocol = item.work, item.work.samples[index], item.work.protocol
     first = work.requests[index]
     more = _followup(work, index, dict(enumerate(responses[: len(first)])))
-    scorer = range(len(first), len(responses)) if work.scorer else ()
+    scorer = range(len(first), len(responses))
     choices, gold = _choices(sample)
     return Record(
         id=sample.id,

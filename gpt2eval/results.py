@@ -230,7 +230,7 @@ def encode_requests(
     before it did is not repeated: "same" counts its characters.
 
     beginning  what stands before the first: the text that all samples of the run begin with
-    scorer     positions of the requests that went to the checkpoint of `--scorer`; they say so
+    scorer     positions of the requests that a protocol's `followup` makes; they say so
     """
     encoded: list[dict[str, Any]] = []
     before = beginning
@@ -263,6 +263,13 @@ def decode_requests(
                 before = whole[key] = before[: content.get("same", 0)] + whole[key]
         decoded.append(whole)
     return decoded
+
+
+def own_responses(record: Record) -> list[Mapping[str, Any]]:
+    """The responses of the checkpoint itself, without those of the scorer about them."""
+    asked = [*record.asked, *({} for _ in record.responses[len(record.asked) :])]
+    pairs = zip(record.responses, asked, strict=True)
+    return [response for response, about in pairs if "scorer" not in about]
 
 
 def common_beginning(texts: Sequence[str]) -> str:
@@ -300,7 +307,7 @@ def _runs(values: Sequence[int]) -> list[list[int]]:
 def write_vocabulary(directory: Path, texts: Mapping[str, Mapping[int, str]]) -> None:
     """Write `vocabulary.json`: the text of each token that the records of the run hold.
 
-    texts  "model", and "scorer" where another checkpoint answered too -> token id -> its text as
+    texts  "model", and "scorer" where a protocol's followup was asked -> token id -> its text as
            the tokenizer has it, for GPT-2 in its alphabet of bytes ("Ġthe")
     """
     content = {who: {str(i): text for i, text in sorted(of.items())} for who, of in texts.items()}

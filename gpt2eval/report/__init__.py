@@ -20,6 +20,7 @@ from gpt2eval.report.document import report_markdown
 from gpt2eval.report.figures import draw_all
 from gpt2eval.report.folder import replace_report
 from gpt2eval.report.frame import to_frame
+from gpt2eval.report.page import report_html
 from gpt2eval.report.sections import Section, group
 from gpt2eval.report.tables import (
     banner,
@@ -31,13 +32,21 @@ from gpt2eval.report.tables import (
     to_csv,
 )
 from gpt2eval.report.text import markdown
-from gpt2eval.types import Result
+from gpt2eval.types import Comparison, Result
 
 __all__ = ["to_frame", "write_report"]
 
 
-def write_report(results: Sequence[Result], directory: str | Path, *, title: str = "") -> Path:
-    """Write tables, plots and `report.md`; returns the path of `report.md`.
+def write_report(
+    results: Sequence[Result],
+    directory: str | Path,
+    *,
+    title: str = "",
+    comparisons: Sequence[Comparison] = (),
+) -> Path:
+    """Write tables, plots, `report.md` and `report.html`; returns the path of `report.md`.
+
+    comparisons  what the page marks as significant and lists; none: nothing was compared
 
     The directory may be missing, empty, or hold an earlier report, which is replaced file by file.
     Equal results make equal files. UsageError without results; StoreError if the directory holds
@@ -47,12 +56,14 @@ def write_report(results: Sequence[Result], directory: str | Path, *, title: str
         raise UsageError("there are no results to report; run `gpt2eval run` first")
     directory = Path(directory)
     # Everything is made before anything is written: a failure leaves the old report whole.
-    files = report_files(results, title)
+    files = report_files(results, title, comparisons)
     replace_report(directory, files, _sources(results, title))
     return directory / "report.md"
 
 
-def report_files(results: Sequence[Result], title: str = "") -> dict[str, bytes]:
+def report_files(
+    results: Sequence[Result], title: str = "", comparisons: Sequence[Comparison] = ()
+) -> dict[str, bytes]:
     """Path inside the report -> content; `sources.json` is added when they are written."""
     sections = group(results)
     pictures = draw_all(sections)
@@ -70,6 +81,7 @@ def report_files(results: Sequence[Result], title: str = "") -> dict[str, bytes]
         if picture.data[0]:
             texts[f"plots/{picture.stem}.csv"] = to_csv(*picture.data)
     files = {name: text.encode() for name, text in texts.items()}
+    files["report.html"] = report_html(title, sections, pictures, comparisons)
     for picture in pictures:
         for ending, content in picture.files.items():
             files[f"plots/{picture.stem}.{ending}"] = content
