@@ -34,6 +34,7 @@ def report_markdown(title: str, sections: Sequence[Section], pictures: Sequence[
     parts = [
         f"# {markdown(title or 'GPT-2 evaluation')}",
         banner(results),
+        "[report.html](report.html) has all this for a browser, and the samples.",
         "## Checkpoints",
         checkpoints_table(sections),
         "## Summary",

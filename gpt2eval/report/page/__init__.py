@@ -54,7 +54,7 @@ def report_html(
         policy=_policy(style, script),
         version=__version__,
     )
-    return page.encode()
+    return page.lstrip().encode()
 
 
 def _read(name: str) -> str:

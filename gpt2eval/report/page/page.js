@@ -42,6 +42,9 @@
     return found;
   }
 
+  /** A place to cut a text at that does not tear a character in two. */
+  const seam = (text, at) => (/^[\ud800-\udbff][\udc00-\udfff]$/.test(text.slice(Math.max(0, at - 1), at + 1)) ? at - 1 : at);
+
   /** A block of text; a long one is folded, with the end or the beginning in sight. */
   function textBlock(text, { className = "", end = false } = {}) {
     const block = h("div", { className: `text ${className}`, dir: "auto" });
@@ -52,7 +55,8 @@
     let shown = LONG;
     const more = h("button", { type: "button", className: "more" });
     const show = () => {
-      const part = end ? text.slice(-shown) : text.slice(0, shown);
+      const at = seam(text, end ? Math.max(0, text.length - shown) : Math.min(text.length, shown));
+      const part = end ? text.slice(at) : text.slice(0, at);
       block.replaceChildren(...nodes(part));
       more.textContent = `${end ? "earlier" : "more"}: ${count(Math.max(0, text.length - shown))} of ${count(text.length)} characters`;
       more.hidden = shown >= text.length;
@@ -78,7 +82,7 @@
   function themes() {
     const button = document.getElementById("theme");
     const system = matchMedia("(prefers-color-scheme: dark)");
-    const store = (value) => { try { value === undefined || localStorage.setItem("theme", value); return localStorage.getItem("theme"); } catch { return null; } };
+    const store = (value) => { try { value === undefined || localStorage.setItem("gpt2eval-theme", value); return localStorage.getItem("gpt2eval-theme"); } catch { return null; } };
     const root = document.documentElement;
     const dark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
     const show = () => { button.textContent = dark() ? "Light" : "Dark"; button.setAttribute("aria-label", `Switch to ${dark() ? "light" : "dark"} colours`); };
@@ -234,7 +238,7 @@
   // ---- one sample -------------------------------------------------------------------------------
 
   /** Everything about a sample, as an element. `pair` holds the places of the two checkpoints. */
-  function sampleView(index, at, text, detail, pair) {
+  function sampleView(prefix, index, at, text, detail, pair) {
     const labels = index.labels;
     const answers = detail.s;
     // What is left out is as in the first checkpoint that has the sample.
@@ -257,7 +261,8 @@
     const box = h("input", { type: "checkbox", checked: true });
     const scale = h("span");
     const tools = h("div", { className: "view" });
-    if (isScored) tools.append(h("label", {}, "Loss of ", select));
+    select.id = `${prefix}loss-${at}`;
+    if (isScored) tools.append(h("label", { htmlFor: select.id }, "Loss of"), select);
     else tools.append(h("label", {}, box, "colour tokens by loss"));
     box.checked = isScored;
     tools.append(scale);
@@ -276,7 +281,7 @@
     };
 
     function scoredTexts(place, difference, tokens) {
-      return (answers[place] || []).filter((answer) => answer.e === undefined).map((answer, n) => h("div", {}, h("h4", {}, text.q ? "Continuation" : "Text"), tokens(answer, difference ? answers[pair[1]][n] : null, "scored text"))).concat(lossTable());
+      return (answers[place] || []).filter((answer) => answer.e === undefined).map((answer, n) => h("div", {}, h("h3", {}, text.q ? "Continuation" : "Text"), tokens(answer, difference ? answers[pair[1]][n] : null, "scored text"))).concat(lossTable());
     }
 
     /** Tokens and loss of every checkpoint, where there are several. */
@@ -302,20 +307,20 @@
         if (answer) content.push(h("div", { className: "text" }, h("span", { className: "context" }, nodes(tail)), tokens(answer, difference ? answers[pair[1]]?.[n] : null, `choice ${n + 1}`)));
         return h("tr", { className: gold ? "gold" : "" }, h("th", { scope: "row" }, content), scores.map((each, k) => h("td", { className: best[k] === n ? "num chosen" : "num" }, h("span", { className: "value" }, each ? number(each[n], 2) : "–"), best[k] === n ? h("span", { className: n === text.gold ? "aside right" : "aside wrong" }, "likeliest") : null)));
       });
-      return h("div", {}, h("h4", {}, "Choices, with their log-probability in nats"), h("div", { className: "scroll" }, h("table", { className: "choices" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "choice"), labels.map((label) => h("th", { scope: "col", className: "num" }, h("bdi", {}, visible(label)))))), h("tbody", {}, rows))));
+      return h("div", {}, h("h3", {}, "Choices, with their log-probability in nats"), h("div", { className: "scroll" }, h("table", { className: "choices" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "choice"), labels.map((label) => h("th", { scope: "col", className: "num" }, h("bdi", {}, visible(label)))))), h("tbody", {}, rows))));
     }
 
     function cards(tokens) {
       const golds = [...new Set(text.r)];
-      const list = golds.map((gold, n) => h("div", { className: "card reference" }, h("h4", {}, golds.length > 1 ? `Reference ${n + 1}` : "Reference"), textBlock(gold)));
+      const list = golds.map((gold, n) => h("div", { className: labels.length > 2 ? "card reference whole" : "card reference" }, h("h3", {}, golds.length > 1 ? `Reference ${n + 1}` : "Reference"), textBlock(gold)));
       answers.forEach((each, place) => {
         const written = text.a[place];
-        const card = h("div", { className: "card" }, h("h4", {}, h("bdi", {}, visible(labels[place]))));
+        const card = h("div", { className: "card" }, h("h3", {}, h("bdi", {}, visible(labels[place]))));
         if (!each) card.append(h("p", { className: "facts-line" }, "has no record of this sample"));
         (each || []).filter((answer) => answer.e !== undefined).forEach((answer, n) => {
           const [all, scored] = Array.isArray(written[n]) ? written[n] : [written[n], null];
           card.append(box.checked ? tokens(answer, null, `text of ${labels[place]}`) : all ? textBlock(all) : h("p", { className: "facts-line" }, "nothing was written"));
-          if (scored !== null) card.append(h("h4", {}, "The part that is scored"), scored ? textBlock(scored) : h("p", { className: "facts-line" }, "nothing"));
+          if (scored !== null) card.append(h("h3", {}, "The part that is scored"), scored ? textBlock(scored) : h("p", { className: "facts-line" }, "nothing"));
           const end = { stop: "a stop string", eos: "the end of text", length: "the length limit" }[answer.e] || answer.e;
           card.append(h("p", { className: "facts-line" }, [`${count(answer.n || answer.l.length)} tokens, ended by ${end}`, answer.u ? `${count(answer.u)} tokens of the prompt were cut off` : null, ...index.metrics.slice(0, 3).map((metric, m) => (known(index.values[m][place][at]) ? `${visible(metric.name)} ${valueText(metric, index.values[m][place][at])}` : null))].filter(Boolean).join("; ")));
         });
@@ -324,7 +329,7 @@
       return h("div", { className: "cards" }, list);
     }
 
-    if (text.q) wrapper.append(h("h4", {}, isWritten ? "Prompt" : choices.length ? "Question" : "Context"), textBlock(text.q, { className: "context", end: true }));
+    if (text.q) wrapper.append(h("h3", {}, isWritten ? "Prompt" : choices.length ? "Question" : "Context"), textBlock(text.q, { className: "context", end: true }));
     (detail.error || []).forEach((error, place) => { if (error) wrapper.append(h("p", { className: "wrong" }, visible(`${labels[place]}: ${error}`))); });
     const cut = first.find((answer) => answer.u && answer.e === undefined);
     if (cut) wrapper.append(h("p", { className: "facts-line" }, `${count(cut.u)} tokens at the beginning were cut off: the model is shorter.`));
@@ -410,15 +415,18 @@
     // One row of controls.
     const option = ([value, label]) => h("option", { value }, visible(label));
     const names = index.labels.map((label, n) => [String(n), label]);
-    const search = h("input", { type: "search", placeholder: "id, question, text, reference", spellcheck: false });
+    const search = h("input", { type: "search", placeholder: "id, question, text, reference" });
     const selectOne = h("select", {}, names.map(option));
     const selectTwo = h("select", {}, names.map(option));
     const metric = h("select", {}, index.metrics.map(({ name }, n) => option([String(n), name.replaceAll("_", " ")])));
     const filter = h("select");
     const sort = h("select");
-    const field = (name, control, className = "") => h("label", { className }, name, control);
+    const field = (name, control, className = "") => {
+      control.id = `${prefix}${name.toLowerCase()}`;
+      return h("div", { className: `field ${className}` }, h("label", { htmlFor: control.id }, name), control);
+    };
     const tools = h("div", { className: "tools" }, field("Search", search, "find"));
-    if (several) tools.append(field("Checkpoint", selectOne), field("beside", selectTwo));
+    if (several) tools.append(field("Checkpoint", selectOne), field("Beside", selectTwo));
     if (index.metrics.length > 1) tools.append(field("Metric", metric));
     tools.append(field("Show", filter), field("Order", sort));
     selectTwo.value = String(state.pair[1]);
@@ -543,8 +551,8 @@
         const flags = index.flags.reduce((all, row) => all | row[at], 0);
         const marks = Object.entries({ failed: "failed", truncated: "truncated", empty: "nothing written" }).filter(([key]) => flags & FLAG[key]).map(([, word]) => h("span", { className: "chip" }, word));
         const plain = text.q || text.x || (text.c || []).join(" / ");
-        const snippet = text.q && plain.length > 150 ? `… ${plain.slice(-130).replace(/^\S*\s/, "")}` : plain.slice(0, 240);
-        const button = h("button", { type: "button", className: "open", "aria-expanded": "false" }, h("span", { className: "snippet", dir: "auto" }, h("bdi", { className: "id" }, visible(index.ids[at].slice(0, 200))), visible(snippet).replace(/\s+/g, " "), marks));
+        const snippet = text.q && plain.length > 150 ? `… ${plain.slice(seam(plain, plain.length - 130)).replace(/^\S*\s/, "")}` : plain.slice(0, seam(plain, 240));
+        const button = h("button", { type: "button", className: "open", "aria-expanded": "false" }, h("span", { className: "snippet", dir: "auto" }, h("bdi", { className: "id" }, visible(index.ids[at].slice(0, seam(index.ids[at], 200)))), " ", visible(snippet).replace(/\s+/g, " "), marks));
         const cells = [h("th", { scope: "row" }, button)];
         const losses = (label) => h("td", { className: chosen() ? "num wide" : "num" }, number(loss(label, at)));
         if (chosen()) cells.push(valueCell(one, at));
@@ -575,7 +583,7 @@
       row.classList.add("opened");
       const [text, detail] = await Promise.all([texts(at), detailOf(at)]);
       if (button.getAttribute("aria-expanded") !== "true" || row.nextSibling?.classList.contains("detail")) return;
-      const cell = h("td", { colSpan: span() }, sampleView(index, at, text, detail, state.pair));
+      const cell = h("td", { colSpan: span() }, sampleView(prefix, index, at, text, detail, state.pair));
       const line = h("tr", { className: "detail" }, cell);
       line.addEventListener("keydown", (event) => {
         if (event.key === "Escape") { button.focus(); button.click(); }

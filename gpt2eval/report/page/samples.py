@@ -36,7 +36,8 @@ from gpt2eval.types import Estimate, Record, Result
 TOKENS = 65_536  # tokens of one response that the page shows
 EXCERPT = 400  # characters by which the list shows a text that only its tokens tell
 BLOCK = 200_000  # characters of JSON in a block
-RATIO = 0.33  # bytes in the page for a byte of records.jsonl, before any is compressed
+RATIO = 0.15  # bytes in the page for a byte of records.jsonl, guessed before any is packed
+ROUNDS = 5  # of packing, until the page is full
 FAILED, TRUNCATED, LENGTH, EMPTY = 1, 2, 4, 8
 
 # How metrics make a value of summed statistics (s, n); which one a metric uses is found by trying.
@@ -67,6 +68,11 @@ class Browser:
     total: int
     lacks: str
 
+    @property
+    def size(self) -> int:
+        """Bytes in the page."""
+        return sum(map(len, (self.index, *self.texts, *self.details)))
+
 
 @dataclass(slots=True)
 class Facts:
@@ -79,10 +85,16 @@ class Facts:
 
 
 def browsers(sections: Sequence[Section], budget: int) -> list[Browser | None]:
-    """A browser for each section; None where no records are left to show."""
-    sizes = [_size(section) * RATIO for section in sections]
-    shares = _shares(sizes, budget)
-    return [_browser(section, share) for section, share in zip(sections, shares, strict=True)]
+    """A browser for each section; None where no records are left to show.
+
+    Small sections take what they need, large ones share equally what is left.
+    """
+    found: dict[int, Browser | None] = {}
+    order = sorted(range(len(sections)), key=lambda number: _size(sections[number]))
+    for done, number in enumerate(order):
+        browser = found[number] = _browser(sections[number], budget // (len(order) - done))
+        budget -= browser.size if browser else 0
+    return [found[number] for number in range(len(sections))]
 
 
 def _size(section: Section) -> int:
@@ -99,34 +111,25 @@ def _runs(section: Section) -> dict[str, Result]:
     }
 
 
-def _shares(sizes: Sequence[float], budget: float) -> list[float]:
-    """The budget among the sections: small ones get all they need, large ones equal parts."""
-    shares = [0.0] * len(sizes)
-    left = budget
-    by_size = sorted(range(len(sizes)), key=lambda number: sizes[number])
-    for done, number in enumerate(by_size):
-        part = left / (len(by_size) - done)
-        # What a section does not need according to its size may still be a little too little.
-        shares[number] = part if sizes[number] > part else min(part, 2 * sizes[number] + 100_000)
-        left -= min(sizes[number], part)
-    return shares
-
-
-def _browser(section: Section, share: float) -> Browser | None:
+def _browser(section: Section, share: int) -> Browser | None:
+    """As many samples as fit: how small records become is seen only when they are packed."""
     runs = _runs(section)
     if not runs:
         return None
     ids, facts = _facts(runs)
-    values = _values(section, runs, facts, len(ids))
+    values = _values(section, runs, facts)
     order = _telling(ids, facts, values)
-    factor = 1.0
-    while True:
-        kept = _kept(order, facts, share * factor / RATIO)
+    best = None
+    ratio = RATIO
+    for _ in range(ROUNDS):
+        kept, bytes_ = _kept(order, facts, share / ratio)
         browser = _pack(runs, ids, kept, facts, values)
-        size = sum(map(len, (browser.index, *browser.texts, *browser.details)))
-        if size <= share or not kept:
-            return browser
-        factor *= min(0.9, 0.95 * share / size)
+        if browser.size <= share and (best is None or browser.shown > best.shown):
+            best = browser
+        if browser.size <= share and (browser.size > 0.85 * share or len(kept) == len(ids)):
+            break
+        ratio = max(browser.size, 1) / max(bytes_, 1) * 1.05
+    return best or _pack(runs, ids, [], facts, values)
 
 
 # ---- first pass: numbers of all samples ---------------------------------------------------------
@@ -195,7 +198,7 @@ def _loss(record: Record) -> float | None:
 
 
 def _values(
-    section: Section, runs: Mapping[str, Result], facts: Mapping[str, Facts], count: int
+    section: Section, runs: Mapping[str, Result], facts: Mapping[str, Facts]
 ) -> dict[str, NDArray[np.float64]]:
     """Metric -> value of each sample by itself, [checkpoints, samples], NaN where there is none.
 
@@ -211,7 +214,6 @@ def _values(
             if all(_makes(form, sums[x], run.metrics[metric]) for x, run in runs.items()):
                 found[metric] = np.array([_each(form, sums[label]) for label in runs])
                 break
-    assert all(column.shape == (len(runs), count) for column in found.values())
     return found
 
 
@@ -260,15 +262,15 @@ def _says(
     return spread, apart, float(flagged), max(losses, default=0.0)
 
 
-def _kept(order: Sequence[int], facts: Mapping[str, Facts], size: float) -> list[int]:
-    """The first of the order whose records have so many bytes together, in natural order."""
-    kept = []
+def _kept(order: Sequence[int], facts: Mapping[str, Facts], size: float) -> tuple[list[int], int]:
+    """The first of the order whose records have so many bytes together, and how many they have."""
+    kept, taken = [], 0
     for index in order:
         cost = sum(len(each.place[index]) for each in facts.values() if index in each.place)
-        if cost <= size:
+        if taken + cost <= size:
             kept.append(index)
-            size -= cost
-    return sorted(kept)
+            taken += cost
+    return sorted(kept), taken
 
 
 # ---- second pass: what is shown -----------------------------------------------------------------
@@ -423,8 +425,9 @@ def _shown(
         None if record is None else _answers(record, tokens, label)
         for label, record in records.items()
     ]
-    if not question and not choices and not prompts and answers[0]:
-        text["x"] = tokens.text(chain.from_iterable(x["t"][:EXCERPT] for x in answers[0]))[:EXCERPT]
+    if not question and not choices and not prompts:
+        start = chain.from_iterable(answer["t"][:EXCERPT] for answer in answers[0] or [])
+        text |= {"x": excerpt} if (excerpt := tokens.text(start)[:EXCERPT]) else {}
     _drop_repeated(answers)
     detail: dict[str, Any] = {"s": answers}
     tails = [context[len(question) :] for context in compared]
