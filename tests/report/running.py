@@ -127,7 +127,8 @@ def run(
 
 
 def _estimate(metric: str, records: Sequence[Record]) -> Estimate:
-    top, bottom = np.sum([record.statistics[metric] for record in records], axis=0)
+    known = [x.statistics[metric] for x in records if metric in x.statistics]
+    top, bottom = np.sum(known, axis=0)
     if "perplexity" in metric:
         return estimate(float(np.exp(top / bottom)))
     share = float(top / bottom)

@@ -23,7 +23,7 @@ import pytest
 from gpt2eval.report import report_files, write_report
 from gpt2eval.report.figures import draw_all
 from gpt2eval.report.page import report_html
-from gpt2eval.report.page.samples import LENGTH, TRUNCATED, Tokens
+from gpt2eval.report.page.samples import FAILED, LENGTH, TRUNCATED, Tokens
 from gpt2eval.report.page.visible import visible
 from gpt2eval.report.sections import group
 from gpt2eval.results import RECORDS, VOCABULARY, encode_requests
@@ -192,6 +192,24 @@ def test_samples_that_one_checkpoint_lacks(tmp_path: Path) -> None:
         [True, False],
     ]
     assert items(page, "d")[2]["s"][1][0]["t"]  # nothing to share them with
+
+
+def test_samples_that_failed_in_one_checkpoint(two: Callable[..., list[Result]]) -> None:
+    """What was asked is known from the other one."""
+
+    def make(k: int) -> Any:
+        yield choice_record(1, True)
+        failed = {"error": "out of memory", "responses": [], "asked": [], "statistics": {}}
+        yield choice_record(2, True, **(failed if k == 0 else {}))
+
+    page = page_of(two(make))
+    index, (_, text), (_, detail) = index_of(page), items(page, "t"), items(page, "d")
+    assert index["flags"] == [[0, FAILED], [0, 0]]
+    assert index["values"] == [[[1.0, None], [1.0, 1.0]]]
+    assert text["q"].startswith("Question 2")
+    assert detail["error"] == ["out of memory", ""]
+    assert detail["s"][0] == []
+    assert len(detail["s"][1]) == 2
 
 
 def test_values_of_samples_only_where_they_make_the_number(tmp_path: Path) -> None:

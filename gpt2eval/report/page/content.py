@@ -163,7 +163,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
                 Cell(plain(x.candidate), plain(x.candidate), head=True),
                 Cell(plain(x.baseline), plain(x.baseline)),
                 Cell(plain(x.task), plain(x.task)),
-                Cell(plain(f"{x.metric} {arrow(x.higher_is_better)}"), plain(x.metric)),
+                Cell(_named(x.metric, difference), plain(x.metric)),
                 Cell(
                     _signed(x.difference, x.unit),
                     x.difference,
@@ -190,7 +190,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
 
 
 def _signed(value: float, unit: str) -> str:
-    text = format_value(abs(value), unit)
+    text = _number(abs(value), unit)
     return f"{'−' if value < 0 else '+'}{text}"
 
 

@@ -247,24 +247,25 @@
       answer.t ??= first[place].t;
       if (answer.l && !answer.e) answer.x ??= first[place].x;
     }));
-    const view = { colour: "loss", of: answers[pair[0]] ? pair[0] : Math.max(0, answers.findIndex((each) => each !== null)), plain: false };
+    const shownFirst = answers[pair[0]] ? pair[0] : Math.max(0, answers.findIndex((each) => each !== null));
     const wrapper = h("div", { className: "sample" });
     const readout = h("p", { className: "readout", "aria-live": "polite" });
-    const isScored = first.some((answer) => answer.e === undefined);
-    const isWritten = first.some((answer) => answer.e !== undefined);
+    const all = answers.flatMap((each) => each || []);
+    const isScored = all.some((answer) => answer.e === undefined);
+    const isWritten = all.some((answer) => answer.e !== undefined);
     const choices = text.c || [];
     const body = h("div");
 
     const select = h("select", {}, labels.map((label, place) => h("option", { value: String(place), disabled: answers[place] === null }, visible(label))));
     if (pair[1] !== pair[0] && answers[pair[0]] && answers[pair[1]] && isScored) select.append(h("option", { value: "difference" }, visible(`difference: ${labels[pair[0]]} − ${labels[pair[1]]}`)));
-    select.value = String(view.of);
+    select.value = String(shownFirst);
     const box = h("input", { type: "checkbox", checked: true });
     const scale = h("span");
     const tools = h("div", { className: "view" });
     select.id = `${prefix}loss-${at}`;
     if (isScored) tools.append(h("label", { htmlFor: select.id }, "Loss of"), select);
-    else tools.append(h("label", {}, box, "colour tokens by loss"));
-    box.checked = isScored;
+    else if (isWritten) tools.append(h("label", {}, box, "colour tokens by loss"));
+    box.checked = false;
     tools.append(scale);
 
     const draw = () => {
@@ -331,7 +332,7 @@
 
     if (text.q) wrapper.append(h("h3", {}, isWritten ? "Prompt" : choices.length ? "Question" : "Context"), textBlock(text.q, { className: "context", end: true }));
     (detail.error || []).forEach((error, place) => { if (error) wrapper.append(h("p", { className: "wrong" }, visible(`${labels[place]}: ${error}`))); });
-    const cut = first.find((answer) => answer.u && answer.e === undefined);
+    const cut = all.find((answer) => answer.u && answer.e === undefined);
     if (cut) wrapper.append(h("p", { className: "facts-line" }, `${count(cut.u)} tokens at the beginning were cut off: the model is shorter.`));
     wrapper.append(tools, body, readout);
     select.addEventListener("change", draw);

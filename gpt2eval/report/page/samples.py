@@ -406,7 +406,8 @@ def _shown(
     records: Mapping[str, Record | None], runs: Mapping[str, Result], tokens: Tokens
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the page says of a sample: texts to search in, and tokens to look at."""
-    label, first = next((label, x) for label, x in records.items() if x is not None)
+    there = [(label, record) for label, record in records.items() if record is not None]
+    label, first = next((pair for pair in there if pair[1].responses), there[0])
     asked = _asked(first, runs[label])
     choices = list(first.choices)
     contexts = [x["context"] for x in asked if "context" in x and "scorer" not in x]
@@ -426,15 +427,17 @@ def _shown(
         for label, record in records.items()
     ]
     if not question and not choices and not prompts:
-        start = chain.from_iterable(answer["t"][:EXCERPT] for answer in answers[0] or [])
+        of_first = answers[list(records).index(label)] or []
+        start = chain.from_iterable(answer["t"][:EXCERPT] for answer in of_first)
         text |= {"x": excerpt} if (excerpt := tokens.text(start)[:EXCERPT]) else {}
     _drop_repeated(answers)
     detail: dict[str, Any] = {"s": answers}
     tails = [context[len(question) :] for context in compared]
     if any(tails):
         detail["tails"] = tails
-    if errors := [None if x is None else x.error for x in records.values()]:
-        detail |= {"error": errors} if any(errors) else {}
+    errors = [None if record is None else record.error for record in records.values()]
+    if any(errors):
+        detail["error"] = errors
     return text, detail
 
 
