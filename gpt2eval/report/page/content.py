@@ -450,8 +450,8 @@ def _versions(result: Result) -> str:
 def _named(metric: str, shown: Estimate) -> str:
     """A metric with its unit, where that is one a number needs, and its direction."""
     name = plain(metric).replace("_", " ")
-    unit = {"fraction": ", %"}.get(shown.unit, "")
-    return f"{name}{unit} {arrow(shown.higher_is_better)}"
+    unit = {"fraction": ",\N{NO-BREAK SPACE}%"}.get(shown.unit, "")
+    return f"{name}{unit}\N{NO-BREAK SPACE}{arrow(shown.higher_is_better)}"
 
 
 def _cell(estimate: Estimate | None, best: bool, mark: str = "", told: str = "") -> Cell:
