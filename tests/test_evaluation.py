@@ -553,6 +553,11 @@ def test_tokens_have_their_texts(whole: tuple[list[Any], set[Any]]) -> None:
     assert compared > 20
 
 
+def test_an_id_that_no_token_has_is_left_out(tiny_model: Any) -> None:
+    """An embedding may have more rows than the tokenizer has tokens."""
+    assert tiny_model.token_texts({10**6, 0}) == {0: "!"}
+
+
 def test_choices_and_scorers_are_recorded(score: Callable[..., list[Any]]) -> None:
     (piqa, written) = score(
         "piqa,open_generation", data="bundled", limit=4, num_fewshot=None, scorer="demo-base"

@@ -22,7 +22,11 @@
 
   // Control characters, overrides of direction, spaces of no width, separators of lines, and what
   // is no character. Joiners stay: scripts and emoji are written with them.
-  const HIDDEN = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufdd0-\ufdef\ufffe\uffff\u{e0000}-\u{e0fff}\p{Surrogate}]/gu;
+  const HIDDEN = new RegExp(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f" +
+      "\\ufeff\\ufff9-\\ufffb\\ufdd0-\\ufdef\\ufffe\\uffff\\u{e0000}-\\u{e0fff}\\p{Surrogate}]",
+    "gu",
+  );
 
   /** The same text with what nobody sees as its code point. */
   const visible = (text) => text.replace(/\r\n/g, "\n").replace(HIDDEN, codePoint);
@@ -58,7 +62,8 @@
       const at = seam(text, end ? Math.max(0, text.length - shown) : Math.min(text.length, shown));
       const part = end ? text.slice(at) : text.slice(0, at);
       block.replaceChildren(...nodes(part));
-      more.textContent = `${end ? "earlier" : "more"}: ${count(Math.max(0, text.length - shown))} of ${count(text.length)} characters`;
+      const left = count(Math.max(0, text.length - shown));
+      more.textContent = `${end ? "earlier" : "more"}: ${left} of ${count(text.length)} characters`;
       more.hidden = shown >= text.length;
     };
     more.addEventListener("click", () => { shown += MORE; show(); });
@@ -82,13 +87,31 @@
   function themes() {
     const button = document.getElementById("theme");
     const system = matchMedia("(prefers-color-scheme: dark)");
-    const store = (value) => { try { value === undefined || localStorage.setItem("gpt2eval-theme", value); return localStorage.getItem("gpt2eval-theme"); } catch { return null; } };
+    const key = "gpt2eval-theme";
+    const kept = () => {
+      try {
+        return localStorage.getItem(key);
+      } catch {
+        return null; // a file from a disk may have no storage
+      }
+    };
     const root = document.documentElement;
     const dark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
-    const show = () => { button.textContent = dark() ? "Light" : "Dark"; button.setAttribute("aria-label", `Switch to ${dark() ? "light" : "dark"} colours`); };
-    const kept = store();
-    if (kept === "light" || kept === "dark") root.dataset.theme = kept;
-    button.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; store(root.dataset.theme); show(); });
+    const show = () => {
+      button.textContent = dark() ? "Light" : "Dark";
+      button.setAttribute("aria-label", `Switch to ${dark() ? "light" : "dark"} colours`);
+    };
+
+    if (["light", "dark"].includes(kept())) root.dataset.theme = kept();
+    button.addEventListener("click", () => {
+      root.dataset.theme = dark() ? "light" : "dark";
+      try {
+        localStorage.setItem(key, root.dataset.theme);
+      } catch {
+        // then it is forgotten with the page
+      }
+      show();
+    });
     system.addEventListener("change", show);
     button.hidden = false;
     show();
@@ -225,14 +248,33 @@
     return found;
   }
 
-  const sum = (values, from = 0, to = values.length) => { let total = 0; for (let i = from; i < to; i += 1) total += values[i]; return total; };
+  function sum(values, from = 0, to = values.length) {
+    let total = 0;
+    for (let at = from; at < to; at += 1) total += values[at];
+    return total;
+  }
   const lossClass = (nats) => `l${nats < 0.25 ? 0 : Math.min(8, Math.ceil(nats / 1.25))}`;
-  const gapClass = (nats) => (Math.abs(nats) < 0.1 ? "" : `${nats > 0 ? "l" : "m"}${[1, 2, 3, 4][Math.min(3, Math.floor(Math.abs(nats) / 0.75))] * (nats > 0 ? 2 : 1)}`);
+  const gapClass = (nats) => {
+    const step = Math.min(4, 1 + Math.floor(Math.abs(nats) / 0.75));
+    return Math.abs(nats) < 0.1 ? "" : nats > 0 ? `l${2 * step}` : `m${step}`;
+  };
 
+  const named = (label) => h("bdi", {}, visible(label));
+  const small = (...parts) => h("p", { className: "facts-line" }, parts.filter(Boolean).join("; "));
+  const head = (text, className) => h("th", { scope: "col", className }, text);
+
+  /** A table that scrolls by itself where it is too wide. */
+  const tableOf = (heads, rows, className) =>
+    h("div", { className: "scroll" }, h("table", { className }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows)));
+
+  /** What the colours stand for. */
   function legend(difference, one, other) {
-    const steps = difference ? ["m4", "m3", "m2", "m1", "l0", "l2", "l4", "l6", "l8"] : ["l0", "l1", "l2", "l3", "l4", "l5", "l6", "l7", "l8"];
+    const up = ["l0", "l1", "l2", "l3", "l4", "l5", "l6", "l7", "l8"];
+    const apart = ["m4", "m3", "m2", "m1", "l0", "l2", "l4", "l6", "l8"];
+    const steps = (difference ? apart : up).map((step) => h("i", { className: step }));
     const ends = difference ? [`${one} surer by 2+ nats`, `${other} surer by 2+ nats`] : ["0", "10+ nats"];
-    return h("span", { className: "ramp" }, h("bdi", {}, visible(ends[0])), h("span", { className: "steps", "aria-hidden": "true" }, steps.map((step) => h("i", { className: step }))), h("bdi", {}, visible(ends[1])));
+    const ramp = h("span", { className: "steps", "aria-hidden": "true" }, steps);
+    return h("span", { className: "ramp" }, named(ends[0]), ramp, named(ends[1]));
   }
 
   // ---- one sample -------------------------------------------------------------------------------
@@ -256,8 +298,13 @@
     const choices = text.c || [];
     const body = h("div");
 
-    const select = h("select", {}, labels.map((label, place) => h("option", { value: String(place), disabled: answers[place] === null }, visible(label))));
-    if (pair[1] !== pair[0] && answers[pair[0]] && answers[pair[1]] && isScored) select.append(h("option", { value: "difference" }, visible(`difference: ${labels[pair[0]]} − ${labels[pair[1]]}`)));
+    const option = (label, place) =>
+      h("option", { value: String(place), disabled: answers[place] === null }, visible(label));
+    const select = h("select", {}, labels.map(option));
+    const names = pair.map((place) => labels[place]);
+    if (pair[1] !== pair[0] && answers[pair[0]] && answers[pair[1]] && isScored) {
+      select.append(h("option", { value: "difference" }, visible(`difference: ${names[0]} − ${names[1]}`)));
+    }
     select.value = String(shownFirst);
     const box = h("input", { type: "checkbox", checked: true });
     const scale = h("span");
@@ -271,9 +318,10 @@
     const draw = () => {
       const difference = isScored && select.value === "difference";
       const place = difference ? pair[0] : Number(select.value);
-      scale.replaceChildren(isScored || box.checked ? legend(difference, labels[pair[0]], labels[pair[1]]) : "");
+      scale.replaceChildren(isScored || box.checked ? legend(difference, ...names) : "");
       readout.textContent = isScored || box.checked ? "Point at a token, or walk through the text with the arrow keys." : "";
-      const tokens = (answer, other, name) => tokenText(answer, other, index.tokens, readout, name, difference ? [labels[pair[0]], labels[pair[1]]] : null);
+      const tokens = (answer, other, name) =>
+        tokenText(answer, other, index.tokens, readout, name, difference ? names : null);
       const content = [];
       if (choices.length) content.push(choicesTable(place, difference, tokens));
       else if (isScored) content.push(...scoredTexts(place, difference, tokens));
@@ -282,7 +330,12 @@
     };
 
     function scoredTexts(place, difference, tokens) {
-      return (answers[place] || []).filter((answer) => answer.e === undefined).map((answer, n) => h("div", {}, h("h3", {}, text.q ? "Continuation" : "Text"), tokens(answer, difference ? answers[pair[1]][n] : null, "scored text"))).concat(lossTable());
+      const scored = (answers[place] || []).filter((answer) => answer.e === undefined);
+      const blocks = scored.map((answer, n) => {
+        const other = difference ? answers[pair[1]][n] : null;
+        return h("div", {}, h("h3", {}, text.q ? "Continuation" : "Text"), tokens(answer, other, "scored text"));
+      });
+      return [...blocks, lossTable()];
     }
 
     /** Tokens and loss of every checkpoint, where there are several. */
@@ -292,9 +345,13 @@
         const losses = scored.flatMap((answer) => answer.l);
         const greedy = scored.map((answer) => answer.g || "").join("");
         const total = sum(losses) / 100;
-        return h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, visible(labels[place]))), [count(losses.length), number(losses.length ? total / losses.length : null), number(total, 2), losses.length ? `${(100 * (greedy.split("1").length - 1) / losses.length).toFixed(1)} %` : "–"].map((value) => h("td", { className: "num" }, value)));
+        const first = losses.length ? (100 * (greedy.split("1").length - 1)) / losses.length : null;
+        const cells = [count(losses.length), number(losses.length ? total / losses.length : null), number(total, 2)];
+        cells.push(first === null ? "–" : `${first.toFixed(1)} %`);
+        return h("tr", {}, h("th", { scope: "row" }, named(labels[place])), cells.map((cell) => h("td", { className: "num" }, cell)));
       });
-      return h("div", { className: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "checkpoint"), ["tokens", "nats per token", "nats", "first choice"].map((name) => h("th", { scope: "col", className: "num" }, name)))), h("tbody", {}, rows)));
+      const columns = ["tokens", "nats per token", "nats", "first choice"];
+      return tableOf([head("checkpoint"), ...columns.map((name) => head(name, "num"))], rows);
     }
 
     function choicesTable(place, difference, tokens) {
@@ -305,35 +362,57 @@
         const tail = detail.tails?.[n] || "";
         const gold = n === text.gold;
         const content = [h("bdi", {}, nodes(choice)), gold ? h("span", { className: "chip right" }, "right answer") : null];
-        if (answer) content.push(h("div", { className: "text" }, h("span", { className: "context" }, nodes(tail)), tokens(answer, difference ? answers[pair[1]]?.[n] : null, `choice ${n + 1}`)));
-        return h("tr", { className: gold ? "gold" : "" }, h("th", { scope: "row" }, content), scores.map((each, k) => h("td", { className: best[k] === n ? "num chosen" : "num" }, h("span", { className: "value" }, each ? number(each[n], 2) : "–"), best[k] === n ? h("span", { className: n === text.gold ? "aside right" : "aside wrong" }, "likeliest") : null)));
+        if (answer) {
+          const other = difference ? answers[pair[1]]?.[n] : null;
+          const before = h("span", { className: "context" }, nodes(tail));
+          content.push(h("div", { className: "text" }, before, tokens(answer, other, `choice ${n + 1}`)));
+        }
+        const cells = scores.map((each, k) => {
+          const score = h("span", { className: "value" }, each ? number(each[n], 2) : "–");
+          if (best[k] !== n) return h("td", { className: "num" }, score);
+          return h("td", { className: "num chosen" }, score, h("span", { className: `aside ${gold ? "right" : "wrong"}` }, "likeliest"));
+        });
+        return h("tr", { className: gold ? "gold" : "" }, h("th", { scope: "row" }, content), cells);
       });
-      return h("div", {}, h("h3", {}, "Choices, with their log-probability in nats"), h("div", { className: "scroll" }, h("table", { className: "choices" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "choice"), labels.map((label) => h("th", { scope: "col", className: "num" }, h("bdi", {}, visible(label)))))), h("tbody", {}, rows))));
+      const heads = [head("choice"), ...labels.map((label) => head(named(label), "num"))];
+      return h("div", {}, h("h3", {}, "Choices, with their log-probability in nats"), tableOf(heads, rows, "choices"));
     }
 
     function cards(tokens) {
       const golds = [...new Set(text.r)];
-      const list = golds.map((gold, n) => h("div", { className: labels.length > 2 ? "card reference whole" : "card reference" }, h("h3", {}, golds.length > 1 ? `Reference ${n + 1}` : "Reference"), textBlock(gold)));
+      const reference = labels.length > 2 ? "card reference whole" : "card reference";
+      const list = golds.map((gold, n) =>
+        h("div", { className: reference }, h("h3", {}, golds.length > 1 ? `Reference ${n + 1}` : "Reference"), textBlock(gold)),
+      );
       answers.forEach((each, place) => {
         const written = text.a[place];
-        const card = h("div", { className: "card" }, h("h3", {}, h("bdi", {}, visible(labels[place]))));
-        if (!each) card.append(h("p", { className: "facts-line" }, "has no record of this sample"));
+        const card = h("div", { className: "card" }, h("h3", {}, named(labels[place])));
+        if (!each) card.append(small("has no record of this sample"));
         (each || []).filter((answer) => answer.e !== undefined).forEach((answer, n) => {
           const [all, scored] = Array.isArray(written[n]) ? written[n] : [written[n], null];
-          card.append(box.checked ? tokens(answer, null, `text of ${labels[place]}`) : all ? textBlock(all) : h("p", { className: "facts-line" }, "nothing was written"));
-          if (scored !== null) card.append(h("h3", {}, "The part that is scored"), scored ? textBlock(scored) : h("p", { className: "facts-line" }, "nothing"));
+          if (box.checked) card.append(tokens(answer, null, `text of ${labels[place]}`));
+          else card.append(all ? textBlock(all) : small("nothing was written"));
+          if (scored !== null) card.append(h("h3", {}, "The part that is scored"), scored ? textBlock(scored) : small("nothing"));
           const end = { stop: "a stop string", eos: "the end of text", length: "the length limit" }[answer.e] || answer.e;
-          card.append(h("p", { className: "facts-line" }, [`${count(answer.n || answer.l.length)} tokens, ended by ${end}`, answer.u ? `${count(answer.u)} tokens of the prompt were cut off` : null, ...index.metrics.slice(0, 3).map((metric, m) => (known(index.values[m][place][at]) ? `${visible(metric.name)} ${valueText(metric, index.values[m][place][at])}` : null))].filter(Boolean).join("; ")));
+          const values = index.metrics.slice(0, 3).map((metric, m) => {
+            const its = index.values[m][place][at];
+            return known(its) ? `${visible(metric.name)} ${valueText(metric, its)}` : null;
+          });
+          const cut = answer.u ? `${count(answer.u)} tokens of the prompt were cut off` : null;
+          card.append(small(`${count(answer.n || answer.l.length)} tokens, ended by ${end}`, cut, ...values));
         });
         list.push(card);
       });
       return h("div", { className: "cards" }, list);
     }
 
-    if (text.q) wrapper.append(h("h3", {}, isWritten ? "Prompt" : choices.length ? "Question" : "Context"), textBlock(text.q, { className: "context", end: true }));
-    (detail.error || []).forEach((error, place) => { if (error) wrapper.append(h("p", { className: "wrong" }, visible(`${labels[place]}: ${error}`))); });
+    const kind = isWritten ? "Prompt" : choices.length ? "Question" : "Context";
+    if (text.q) wrapper.append(h("h3", {}, kind), textBlock(text.q, { className: "context", end: true }));
+    (detail.error || []).forEach((error, place) => {
+      if (error) wrapper.append(h("p", { className: "wrong" }, visible(`${labels[place]}: ${error}`)));
+    });
     const cut = all.find((answer) => answer.u && answer.e === undefined);
-    if (cut) wrapper.append(h("p", { className: "facts-line" }, `${count(cut.u)} tokens at the beginning were cut off: the model is shorter.`));
+    if (cut) wrapper.append(small(`${count(cut.u)} tokens at the beginning were cut off: the model is shorter.`));
     wrapper.append(tools, body, readout);
     select.addEventListener("change", draw);
     box.addEventListener("change", draw);
@@ -347,17 +426,33 @@
     const contexts = [];
     (answer.x || []).forEach(([start, length]) => { for (let i = 0; i < length; i += 1) contexts.push(start + i); });
     const same = other && other.t.length === answer.t.length;
-    const block = h("div", { className: "text tokens", dir: "auto", tabIndex: 0, role: "group", "aria-label": `${name}, ${count(tokens.length)} tokens: arrow keys walk through them` });
+    const block = h("div", {
+      className: "text tokens",
+      dir: "auto",
+      tabIndex: 0,
+      role: "group",
+      "aria-label": `${visible(name)}, ${count(tokens.length)} tokens: arrow keys walk through them`,
+    });
     const pager = h("div", { className: "pager" });
     let shown = [], at = -1, from = 0;
 
     const say = (piece) => {
       const loss = sum(answer.l, piece.from, piece.to) / 100;
-      const parts = [`${number(loss, 2)} nats`, `probability ${loss > 6.9 ? Math.exp(-loss).toExponential(1) : Math.exp(-loss).toFixed(3)}`];
-      if (same) { const gap = loss - sum(other.l, piece.from, piece.to) / 100; parts.splice(0, 2, visible(`${names[0]} ${number(loss, 2)}`), visible(`${names[1]} ${number(loss - gap, 2)}`), `difference ${number(gap, 2)} nats`); }
+      const chance = loss > 6.9 ? Math.exp(-loss).toExponential(1) : Math.exp(-loss).toFixed(3);
+      const parts = [];
+      if (same) {
+        const others = sum(other.l, piece.from, piece.to) / 100;
+        parts.push(visible(`${names[0]} ${number(loss, 2)}`), visible(`${names[1]} ${number(others, 2)}`));
+        parts.push(`difference ${number(loss - others, 2)} nats`);
+      } else {
+        parts.push(`${number(loss, 2)} nats`, `probability ${chance}`);
+      }
+
       if (answer.g) parts.push(answer.g.slice(piece.from, piece.to).includes("0") ? "not the first choice" : "the first choice");
       if (contexts.length) parts.push(`${count(contexts[piece.from])} tokens before it`);
-      readout.replaceChildren(h("b", {}, `“${visible(piece.text).replaceAll("\n", "↵")}”`), ` ${piece.to - piece.from > 1 ? `(${piece.to - piece.from} tokens) ` : ""}${parts.join(" · ")}`);
+      const shared = piece.to - piece.from > 1 ? `(${piece.to - piece.from} tokens) ` : "";
+      const quoted = h("b", {}, `“${visible(piece.text).replaceAll("\n", "↵")}”`);
+      readout.replaceChildren(quoted, ` ${shared}${parts.join(" · ")}`);
     };
     const mark = (next, speak) => {
       shown[at]?.element.classList.remove("at");
@@ -373,11 +468,18 @@
       shown = pieces(tokens, from, to);
       for (const piece of shown) {
         const loss = sum(answer.l, piece.from, piece.to) / 100;
-        const look = other ? (same ? gapClass(loss - sum(other.l, piece.from, piece.to) / 100) : "") : lossClass(loss / (piece.to - piece.from));
+        const others = same ? sum(other.l, piece.from, piece.to) / 100 : loss;
+        const look = other ? gapClass(loss - others) : lossClass(loss / (piece.to - piece.from));
         piece.element = h("span", { className: look }, nodes(piece.text));
       }
       block.replaceChildren(...shown.map((piece) => piece.element));
-      if (tokens.length > TOKENS) pager.replaceChildren(h("span", { className: "found" }, `tokens ${count(from + 1)}–${count(to)} of ${count(answer.n || tokens.length)}${answer.n ? `, the first ${count(tokens.length)} are in this file` : ""}`), h("button", { type: "button", className: "more", disabled: from === 0, onclick: () => show(Math.max(0, from - TOKENS)) }, "earlier"), h("button", { type: "button", className: "more", disabled: to >= tokens.length, onclick: () => show(to) }, "later"));
+      if (tokens.length <= TOKENS) return;
+      const held = answer.n ? `, the first ${count(tokens.length)} are in this file` : "";
+      const where = `tokens ${count(from + 1)}–${count(to)} of ${count(answer.n || tokens.length)}${held}`;
+      const turn = (name, disabled, onclick) => h("button", { type: "button", className: "more", disabled, onclick }, name);
+      const earlier = turn("earlier", from === 0, () => show(Math.max(0, from - TOKENS)));
+      const later = turn("later", to >= tokens.length, () => show(to));
+      pager.replaceChildren(h("span", { className: "found" }, where), earlier, later);
     };
     block.addEventListener("pointerover", (event) => {
       const place = shown.findIndex((piece) => piece.element.contains(event.target));
@@ -387,7 +489,8 @@
     block.addEventListener("focus", () => { if (block.matches(":focus-visible")) mark(Math.max(at, 0), true); });
     block.addEventListener("blur", () => shown[at]?.element.classList.remove("at"));
     block.addEventListener("keydown", (event) => {
-      const next = { ArrowRight: at + 1, ArrowLeft: at - 1, ArrowDown: at + 10, ArrowUp: at - 10, Home: 0, End: shown.length - 1 }[event.key];
+      const steps = { ArrowRight: at + 1, ArrowLeft: at - 1, ArrowDown: at + 10, ArrowUp: at - 10 };
+      const next = { ...steps, Home: 0, End: shown.length - 1 }[event.key];
       if (next === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
       event.preventDefault();
       mark(next, true);
@@ -396,7 +499,8 @@
     return tokens.length > TOKENS ? h("div", {}, block, pager) : block;
   }
 
-  const valueText = (metric, value) => (metric.unit === "fraction" ? `${(100 * value).toFixed(value % 1 ? 1 : 0)} %` : number(value, 2));
+  const valueText = (metric, value) =>
+    metric.unit === "fraction" ? `${(100 * value).toFixed(value % 1 ? 1 : 0)} %` : number(value, 2);
 
   // ---- the list of samples ------------------------------------------------------------------------
 
@@ -408,7 +512,8 @@
     const texts = reader(`${prefix}t`, index.texts, Infinity);
     const detailOf = reader(`${prefix}d`, index.details, 8);
     const total = index.ids.length;
-    const state = { metric: 0, pair: [0, Math.min(1, index.labels.length - 1)], filter: "all", sort: "order", words: "", page: 0, found: [] };
+    const state = { metric: 0, pair: [0, Math.min(1, index.labels.length - 1)], filter: "all", sort: "order" };
+    Object.assign(state, { words: "", page: 0, found: [] });
     const two = () => state.pair[0] !== state.pair[1];
     const several = index.labels.length > 1;
     let turn = 0;
@@ -453,18 +558,21 @@
 
     /** The filters and orders that these samples and checkpoints have. */
     function fill() {
-      const name = (n) => index.labels[n];
+      const of = several ? `: ${index.labels[state.pair[0]]}` : "";
       const [one, other] = state.pair;
       const filters = [["all", "all samples"]];
-      if (chosen()?.binary) filters.push(["wrong", several ? `wrong: ${name(one)}` : "wrong"], ["right", several ? `right: ${name(one)}` : "right"]);
-      if (chosen()?.binary && two()) filters.push(["flipped", "flipped between the two"], ["won", `only ${name(one)} right`], ["lost", `only ${name(other)} right`]);
+      if (chosen()?.binary) filters.push(["wrong", `wrong${of}`], ["right", `right${of}`]);
+      if (chosen()?.binary && two()) {
+        filters.push(["flipped", "flipped between the two"]);
+        filters.push(["won", `only ${index.labels[one]} right`], ["lost", `only ${index.labels[other]} right`]);
+      }
       if (any(FLAG.truncated)) filters.push(["truncated", "truncated contexts"]);
       if (any(FLAG.length)) filters.push(["length", "stopped by length"]);
       if (any(FLAG.empty)) filters.push(["empty", "nothing written"]);
       if (any(FLAG.failed)) filters.push(["failed", "failed"]);
       const orders = [["order", "as in the data"]];
       if (two()) orders.push(["gap", hasLoss ? "largest loss difference" : "largest difference"]);
-      if (hasLoss) orders.push(["loss-down", `highest loss${several ? `: ${name(one)}` : ""}`], ["loss-up", `lowest loss${several ? `: ${name(one)}` : ""}`]);
+      if (hasLoss) orders.push(["loss-down", `highest loss${of}`], ["loss-up", `lowest loss${of}`]);
       if (chosen() && !chosen().binary) orders.push(["value-down", "highest value"], ["value-up", "lowest value"]);
       filter.replaceChildren(...filters.map(option));
       sort.replaceChildren(...orders.map(option));
@@ -492,7 +600,8 @@
     async function matches(at, words) {
       if (visible(index.ids[at]).toLowerCase().includes(words)) return true;
       const text = await texts(at);
-      text.hay ??= [text.q, text.x, ...(text.r || []), ...(text.c || []), ...(text.a || []).flat(2)].filter((part) => typeof part === "string").join("\n").toLowerCase();
+      const parts = [text.q, text.x, ...(text.r || []), ...(text.c || []), ...(text.a || []).flat(2)];
+      text.hay ??= parts.filter((part) => typeof part === "string").join("\n").toLowerCase();
       return text.hay.includes(words);
     }
 
@@ -512,9 +621,19 @@
         list = kept;
       }
       const [one] = state.pair;
-      const keys = { gap: (at) => (known(gap(at)) ? -Math.abs(gap(at)) : null), "loss-down": (at) => (known(loss(one, at)) ? -loss(one, at) : null), "loss-up": (at) => loss(one, at), "value-down": (at) => (known(value(one, at)) ? -value(one, at) : null), "value-up": (at) => value(one, at) };
+      const down = (number_) => (known(number_) ? -number_ : null);
+      const keys = {
+        gap: (at) => (known(gap(at)) ? -Math.abs(gap(at)) : null),
+        "loss-down": (at) => down(loss(one, at)),
+        "loss-up": (at) => loss(one, at),
+        "value-down": (at) => down(value(one, at)),
+        "value-up": (at) => value(one, at),
+      };
       const key = keys[state.sort];
-      if (key) list = list.map((at) => [key(at), at]).sort(([a], [b]) => (known(a) && known(b) ? a - b : known(b) - known(a))).map(([, at]) => at);
+      if (key) {
+        const order = ([a], [b]) => (known(a) && known(b) ? a - b : known(b) - known(a));
+        list = list.map((at) => [key(at), at]).sort(order).map(([, at]) => at);
+      }
       state.found = list;
       state.page = 0;
       await show();
@@ -525,10 +644,11 @@
       const cell = (name, className) => h("th", { scope: "col", className }, h("bdi", {}, visible(name)));
       const cells = [h("th", { scope: "col" }, "sample")];
       if (chosen()) cells.push(cell(index.labels[one], "num"));
-      if (hasLoss) cells.push(cell(chosen() ? "loss" : `${index.labels[one]}, loss`, chosen() ? "num wide" : "num"));
+      const lossHead = (label) => cell(chosen() ? "loss" : `${index.labels[label]}, loss`, chosen() ? "num wide" : "num");
+      if (hasLoss) cells.push(lossHead(one));
       if (two()) {
         if (chosen()) cells.push(cell(index.labels[other], "num"));
-        if (hasLoss) cells.push(cell(chosen() ? "loss" : `${index.labels[other]}, loss`, chosen() ? "num wide" : "num"), cell("loss difference", "num wide"));
+        if (hasLoss) cells.push(lossHead(other), cell("loss difference", "num wide"));
       }
       head.replaceChildren(...cells);
     }
@@ -550,10 +670,17 @@
       body.replaceChildren(...part.map((at, n) => {
         const text = shown[n];
         const flags = index.flags.reduce((all, row) => all | row[at], 0);
-        const marks = Object.entries({ failed: "failed", truncated: "truncated", empty: "nothing written" }).filter(([key]) => flags & FLAG[key]).map(([, word]) => h("span", { className: "chip" }, word));
+        const marks = [["failed", "failed"], ["truncated", "truncated"], ["empty", "nothing written"]]
+          .filter(([key]) => flags & FLAG[key])
+          .map(([, word]) => h("span", { className: "chip" }, word));
         const plain = text.q || text.x || (text.c || []).join(" / ");
-        const snippet = text.q && plain.length > 150 ? `… ${plain.slice(seam(plain, plain.length - 130)).replace(/^\S*\s/, "")}` : plain.slice(0, seam(plain, 240));
-        const button = h("button", { type: "button", className: "open", "aria-expanded": "false" }, h("span", { className: "snippet", dir: "auto" }, h("bdi", { className: "id" }, visible(index.ids[at].slice(0, seam(index.ids[at], 200)))), " ", visible(snippet).replace(/\s+/g, " "), marks));
+        // Of a question the end says most; words torn apart at its beginning go.
+        const end = plain.slice(seam(plain, plain.length - 130)).replace(/^\S*\s/, "");
+        const snippet = text.q && plain.length > 150 ? `… ${end}` : plain.slice(0, seam(plain, 240));
+        const id = visible(index.ids[at].slice(0, seam(index.ids[at], 200)));
+        const content = [h("bdi", { className: "id" }, id), " ", visible(snippet).replace(/\s+/g, " "), marks];
+        const line = h("span", { className: "snippet", dir: "auto" }, content);
+        const button = h("button", { type: "button", className: "open", "aria-expanded": "false" }, line);
         const cells = [h("th", { scope: "row" }, button)];
         const losses = (label) => h("td", { className: chosen() ? "num wide" : "num" }, number(loss(label, at)));
         if (chosen()) cells.push(valueCell(one, at));
@@ -568,7 +695,9 @@
       }));
       const to = from + part.length;
       const whole = state.found.length === total ? count(total) : `${count(state.found.length)} of ${count(total)}`;
-      found.textContent = part.length ? `${count(from + 1)}–${count(to)} of ${whole} samples` : `no sample of ${count(total)} fits`;
+      found.textContent = part.length
+        ? `${count(from + 1)}–${count(to)} of ${whole} samples`
+        : `no sample of ${count(total)} fits`;
       back.disabled = state.page === 0;
       on.disabled = to >= state.found.length;
     }
@@ -601,7 +730,13 @@
     back.addEventListener("click", () => go(-1));
     on.addEventListener("click", () => go(1));
     let wait;
-    search.addEventListener("input", () => { clearTimeout(wait); wait = setTimeout(() => { state.words = search.value; search_(); }, 150); });
+    search.addEventListener("input", () => {
+      clearTimeout(wait);
+      wait = setTimeout(() => {
+        state.words = search.value;
+        search_();
+      }, 150);
+    });
     const change = (control, then) => control.addEventListener("change", () => { then(control.value); fill(); search_(); });
     change(selectOne, (chosen_) => { state.pair[0] = Number(chosen_); });
     change(selectTwo, (chosen_) => { state.pair[1] = Number(chosen_); });
@@ -621,7 +756,10 @@
   if (matchMedia("(max-width: 62rem)").matches) document.querySelector(".contents").open = false;
   document.querySelectorAll("details.samples").forEach((details) => {
     details.addEventListener("toggle", () => {
-      browser(details).catch((error) => { details.querySelector(".browser").textContent = `The samples could not be unpacked: ${error.message}`; });
+      const place = details.querySelector(".browser");
+      browser(details).catch((error) => {
+        place.textContent = `The samples could not be unpacked: ${error.message}`;
+      });
     }, { once: true });
   });
 })();
