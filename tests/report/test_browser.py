@@ -24,6 +24,7 @@ from tests.report.running import (
     choice_record,
     generated,
     run,
+    scored,
     text_record,
 )
 
@@ -295,6 +296,19 @@ def test_choices_of_a_sample(report: Path, visit: Callable[..., Any]) -> None:
     assert cells[1][0].split()[0] == "−5.01"
     place.get_by_role("button", name=re.compile("^1 ")).click()
     assert sample.count() == 0
+
+
+def test_the_likeliest_choice_is_the_one_that_was_chosen(
+    tmp_path: Path, visit: Callable[..., Any]
+) -> None:
+    """By sums that differ where hundredths of a nat do not."""
+    close = [scored([3, 4], [2.0, 2.0001]), scored([3, 4], [2.0, 2.0])]
+    made = run(tmp_path / "x", "m", "piqa@lm-eval", [choice_record(1, True, responses=close)])
+    place = opened(visit(write_report([made], tmp_path / "r").parent / "report.html"), 0)
+    place.locator(".open").click()
+    rows = place.locator(".choices tbody tr")
+    rows.first.wait_for()
+    assert ["likeliest" in text for text in rows.all_inner_texts()] == [False, True]
 
 
 def test_generations_stand_beside_the_reference(report: Path, visit: Callable[..., Any]) -> None:

@@ -92,6 +92,7 @@ def test_checkpoints_stand_side_by_side(two: Callable[..., list[Result]]) -> Non
     assert (text["c"], text["gold"]) == (["to the hills", "to the sea"], 1)
     first, second = detail["s"]
     assert [answer["l"] for answer in first] == [[200, 200], [300, 200]]
+    assert [answer["s"] for answer in first] == [-4.0, -5.0]
     # Tokens that the checkpoints share are in the page once.
     assert ["t" in answer for answer in (*first, *second)] == [True, True, False, False]
     assert [index["tokens"][number] for number in first[0]["t"]] == [WORDS[3], WORDS[4]]

@@ -1,9 +1,9 @@
 "use strict";
 (() => {
-  const ROWS = 50;        // rows of a list at once
-  const TOKENS = 1200;    // tokens on the page at once
-  const LONG = 2000;      // characters of a text before it is folded
-  const MORE = 20000;     // characters that unfolding adds
+  const ROWS = 50; // rows of a list at once
+  const TOKENS = 1200; // tokens on the page at once
+  const LONG = 2000; // characters of a text before it is folded
+  const MORE = 20000; // characters that unfolding adds
   const FLAG = { failed: 1, truncated: 2, length: 4, empty: 8 };
 
   // ---- building: text only ever becomes a text node -------------------------------------------
@@ -47,7 +47,10 @@
   }
 
   /** A place to cut a text at that does not tear a character in two. */
-  const seam = (text, at) => (/^[\ud800-\udbff][\udc00-\udfff]$/.test(text.slice(Math.max(0, at - 1), at + 1)) ? at - 1 : at);
+  const seam = (
+    text,
+    at,
+  ) => (/^[\ud800-\udbff][\udc00-\udfff]$/.test(text.slice(Math.max(0, at - 1), at + 1)) ? at - 1 : at);
 
   /** A block of text; a long one is folded, with the end or the beginning in sight. */
   function textBlock(text, { className = "", end = false } = {}) {
@@ -66,7 +69,10 @@
       more.textContent = `${end ? "earlier" : "more"}: ${left} of ${count(text.length)} characters`;
       more.hidden = shown >= text.length;
     };
-    more.addEventListener("click", () => { shown += MORE; show(); });
+    more.addEventListener("click", () => {
+      shown += MORE;
+      show();
+    });
     show();
     return end ? h("div", {}, more, block) : h("div", {}, block, more);
   }
@@ -167,7 +173,10 @@
     const label = document.querySelector(".all-metrics");
     if (!table.querySelector(".minor")) return;
     label.hidden = false;
-    label.querySelector("input").addEventListener("change", (event) => table.classList.toggle("all", event.target.checked));
+    label.querySelector("input").addEventListener(
+      "change",
+      (event) => table.classList.toggle("all", event.target.checked),
+    );
   }
 
   // ---- samples: blocks that are unpacked when somebody looks ------------------------------------
@@ -237,13 +246,15 @@
       if (typeof tokens[at] !== "string") {
         if (bytes.length) found.push({ text: decoder.decode(Uint8Array.from(bytes)), from: start, to: at });
         found.push({ text: `⟨${tokens[at]}⟩`, from: at, to: at + 1 });
-        bytes = []; start = at + 1;
+        bytes = [];
+        start = at + 1;
         continue;
       }
       bytes.push(...bytesOf(tokens[at]));
       if (lacking(bytes) && at + 1 < to && at - start < 3) continue;
       found.push({ text: decoder.decode(Uint8Array.from(bytes)), from: start, to: at + 1 });
-      bytes = []; start = at + 1;
+      bytes = [];
+      start = at + 1;
     }
     return found;
   }
@@ -265,7 +276,11 @@
 
   /** A table that scrolls by itself where it is too wide. */
   const tableOf = (heads, rows, className) =>
-    h("div", { className: "scroll" }, h("table", { className }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows)));
+    h(
+      "div",
+      { className: "scroll" },
+      h("table", { className }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows)),
+    );
 
   /** What the colours stand for. */
   function legend(difference, one, other) {
@@ -285,10 +300,12 @@
     const answers = detail.s;
     // What is left out is as in the first checkpoint that has the sample.
     const first = answers.find((each) => each !== null) || [];
-    answers.forEach((each) => each?.forEach((answer, place) => {
-      answer.t ??= first[place].t;
-      if (answer.l && !answer.e) answer.x ??= first[place].x;
-    }));
+    answers.forEach((each) =>
+      each?.forEach((answer, place) => {
+        answer.t ??= first[place].t;
+        if (answer.l && !answer.e) answer.x ??= first[place].x;
+      })
+    );
     const shownFirst = answers[pair[0]] ? pair[0] : Math.max(0, answers.findIndex((each) => each !== null));
     const wrapper = h("div", { className: "sample" });
     const readout = h("p", { className: "readout", "aria-live": "polite" });
@@ -319,7 +336,9 @@
       const difference = isScored && select.value === "difference";
       const place = difference ? pair[0] : Number(select.value);
       scale.replaceChildren(isScored || box.checked ? legend(difference, ...names) : "");
-      readout.textContent = isScored || box.checked ? "Point at a token, or walk through the text with the arrow keys." : "";
+      readout.textContent = isScored || box.checked
+        ? "Point at a token, or walk through the text with the arrow keys."
+        : "";
       const tokens = (answer, other, name) =>
         tokenText(answer, other, index.tokens, readout, name, difference ? names : null);
       const content = [];
@@ -333,7 +352,12 @@
       const scored = (answers[place] || []).filter((answer) => answer.e === undefined);
       const blocks = scored.map((answer, n) => {
         const other = difference ? answers[pair[1]][n] : null;
-        return h("div", {}, h("h3", {}, text.q ? "Continuation" : "Text"), tokens(answer, other, "scored text"));
+        return h(
+          "div",
+          {},
+          h("h3", {}, text.q ? "Continuation" : "Text"),
+          tokens(answer, other, "scored text"),
+        );
       });
       return [...blocks, lossTable()];
     }
@@ -342,26 +366,36 @@
     function lossTable() {
       const rows = answers.map((each, place) => {
         const scored = (each || []).filter((answer) => answer.e === undefined);
-        const losses = scored.flatMap((answer) => answer.l);
-        const greedy = scored.map((answer) => answer.g || "").join("");
-        const total = sum(losses) / 100;
-        const first = losses.length ? (100 * (greedy.split("1").length - 1)) / losses.length : null;
-        const cells = [count(losses.length), number(losses.length ? total / losses.length : null), number(total, 2)];
+        const tokens = sum(scored.map((answer) => answer.n || answer.l.length));
+        const greedy = scored.map((answer) => answer.g).join("");
+        const total = -sum(scored.map((answer) => answer.s));
+        const first = greedy.length ? (100 * (greedy.split("1").length - 1)) / greedy.length : null;
+        const cells = [count(tokens), number(tokens ? total / tokens : null), number(total, 2)];
         cells.push(first === null ? "–" : `${first.toFixed(1)} %`);
-        return h("tr", {}, h("th", { scope: "row" }, named(labels[place])), cells.map((cell) => h("td", { className: "num" }, cell)));
+        return h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, named(labels[place])),
+          cells.map((cell) => h("td", { className: "num" }, cell)),
+        );
       });
       const columns = ["tokens", "nats per token", "nats", "first choice"];
       return tableOf([head("checkpoint"), ...columns.map((name) => head(name, "num"))], rows);
     }
 
     function choicesTable(place, difference, tokens) {
-      const scores = answers.map((each) => each && choices.map((_, n) => -sum(each[n]?.l || []) / 100));
+      const scores = answers.map((each) =>
+        each?.length >= choices.length ? choices.map((_, n) => each[n].s) : null
+      );
       const best = scores.map((each) => (each ? each.indexOf(Math.max(...each)) : -1));
       const rows = choices.map((choice, n) => {
         const answer = answers[place]?.[n];
         const tail = detail.tails?.[n] || "";
         const gold = n === text.gold;
-        const content = [h("bdi", {}, nodes(choice)), gold ? h("span", { className: "chip right" }, "right answer") : null];
+        const content = [
+          h("bdi", {}, nodes(choice)),
+          gold ? h("span", { className: "chip right" }, "right answer") : null,
+        ];
         if (answer) {
           const other = difference ? answers[pair[1]]?.[n] : null;
           const before = h("span", { className: "context" }, nodes(tail));
@@ -370,19 +404,34 @@
         const cells = scores.map((each, k) => {
           const score = h("span", { className: "value" }, each ? number(each[n], 2) : "–");
           if (best[k] !== n) return h("td", { className: "num" }, score);
-          return h("td", { className: "num chosen" }, score, h("span", { className: `aside ${gold ? "right" : "wrong"}` }, "likeliest"));
+          return h(
+            "td",
+            { className: "num chosen" },
+            score,
+            h("span", { className: `aside ${gold ? "right" : "wrong"}` }, "likeliest"),
+          );
         });
         return h("tr", { className: gold ? "gold" : "" }, h("th", { scope: "row" }, content), cells);
       });
       const heads = [head("choice"), ...labels.map((label) => head(named(label), "num"))];
-      return h("div", {}, h("h3", {}, "Choices, with their log-probability in nats"), tableOf(heads, rows, "choices"));
+      return h(
+        "div",
+        {},
+        h("h3", {}, "Choices, with their log-probability in nats"),
+        tableOf(heads, rows, "choices"),
+      );
     }
 
     function cards(tokens) {
       const golds = [...new Set(text.r)];
       const reference = labels.length > 2 ? "card reference whole" : "card reference";
       const list = golds.map((gold, n) =>
-        h("div", { className: reference }, h("h3", {}, golds.length > 1 ? `Reference ${n + 1}` : "Reference"), textBlock(gold)),
+        h(
+          "div",
+          { className: reference },
+          h("h3", {}, golds.length > 1 ? `Reference ${n + 1}` : "Reference"),
+          textBlock(gold),
+        )
       );
       answers.forEach((each, place) => {
         const written = text.a[place];
@@ -392,8 +441,15 @@
           const [all, scored] = Array.isArray(written[n]) ? written[n] : [written[n], null];
           if (box.checked) card.append(tokens(answer, null, `text of ${labels[place]}`));
           else card.append(all ? textBlock(all) : small("nothing was written"));
-          if (scored !== null) card.append(h("h3", {}, "The part that is scored"), scored ? textBlock(scored) : small("nothing"));
-          const end = { stop: "a stop string", eos: "the end of text", length: "the length limit" }[answer.e] || answer.e;
+          if (scored !== null) {
+            card.append(
+              h("h3", {}, "The part that is scored"),
+              scored ? textBlock(scored) : small("nothing"),
+            );
+          }
+          const end =
+            { stop: "a stop string", eos: "the end of text", length: "the length limit" }[answer.e] ||
+            answer.e;
           const values = index.metrics.slice(0, 3).map((metric, m) => {
             const its = index.values[m][place][at];
             return known(its) ? `${visible(metric.name)} ${valueText(metric, its)}` : null;
@@ -412,7 +468,9 @@
       if (error) wrapper.append(h("p", { className: "wrong" }, visible(`${labels[place]}: ${error}`)));
     });
     const cut = all.find((answer) => answer.u && answer.e === undefined);
-    if (cut) wrapper.append(small(`${count(cut.u)} tokens at the beginning were cut off: the model is shorter.`));
+    if (cut) {
+      wrapper.append(small(`${count(cut.u)} tokens at the beginning were cut off: the model is shorter.`));
+    }
     wrapper.append(tools, body, readout);
     select.addEventListener("change", draw);
     box.addEventListener("change", draw);
@@ -424,7 +482,9 @@
   function tokenText(answer, other, vocabulary, readout, name, names) {
     const tokens = answer.t.map((number) => vocabulary[number]);
     const contexts = [];
-    (answer.x || []).forEach(([start, length]) => { for (let i = 0; i < length; i += 1) contexts.push(start + i); });
+    (answer.x || []).forEach(([start, length]) => {
+      for (let i = 0; i < length; i += 1) contexts.push(start + i);
+    });
     const same = other && other.t.length === answer.t.length;
     const block = h("div", {
       className: "text tokens",
@@ -448,7 +508,11 @@
         parts.push(`${number(loss, 2)} nats`, `probability ${chance}`);
       }
 
-      if (answer.g) parts.push(answer.g.slice(piece.from, piece.to).includes("0") ? "not the first choice" : "the first choice");
+      if (answer.g) {
+        parts.push(
+          answer.g.slice(piece.from, piece.to).includes("0") ? "not the first choice" : "the first choice",
+        );
+      }
       if (contexts.length) parts.push(`${count(contexts[piece.from])} tokens before it`);
       const shared = piece.to - piece.from > 1 ? `(${piece.to - piece.from} tokens) ` : "";
       const quoted = h("b", {}, `“${visible(piece.text).replaceAll("\n", "↵")}”`);
@@ -459,7 +523,10 @@
       at = Math.max(0, Math.min(shown.length - 1, next));
       if (!shown[at]) return;
       shown[at].element.classList.add("at");
-      if (speak) { say(shown[at]); shown[at].element.scrollIntoView({ block: "nearest" }); }
+      if (speak) {
+        say(shown[at]);
+        shown[at].element.scrollIntoView({ block: "nearest" });
+      }
     };
     const show = (start) => {
       from = start;
@@ -476,17 +543,23 @@
       if (tokens.length <= TOKENS) return;
       const held = answer.n ? `, the first ${count(tokens.length)} are in this file` : "";
       const where = `tokens ${count(from + 1)}–${count(to)} of ${count(answer.n || tokens.length)}${held}`;
-      const turn = (name, disabled, onclick) => h("button", { type: "button", className: "more", disabled, onclick }, name);
+      const turn = (name, disabled, onclick) =>
+        h("button", { type: "button", className: "more", disabled, onclick }, name);
       const earlier = turn("earlier", from === 0, () => show(Math.max(0, from - TOKENS)));
       const later = turn("later", to >= tokens.length, () => show(to));
       pager.replaceChildren(h("span", { className: "found" }, where), earlier, later);
     };
     block.addEventListener("pointerover", (event) => {
       const place = shown.findIndex((piece) => piece.element.contains(event.target));
-      if (place >= 0) { mark(place, false); say(shown[place]); }
+      if (place >= 0) {
+        mark(place, false);
+        say(shown[place]);
+      }
     });
     block.addEventListener("pointerleave", () => shown[at]?.element.classList.remove("at"));
-    block.addEventListener("focus", () => { if (block.matches(":focus-visible")) mark(Math.max(at, 0), true); });
+    block.addEventListener("focus", () => {
+      if (block.matches(":focus-visible")) mark(Math.max(at, 0), true);
+    });
     block.addEventListener("blur", () => shown[at]?.element.classList.remove("at"));
     block.addEventListener("keydown", (event) => {
       const steps = { ArrowRight: at + 1, ArrowLeft: at - 1, ArrowDown: at + 10, ArrowUp: at - 10 };
@@ -512,7 +585,12 @@
     const texts = reader(`${prefix}t`, index.texts, Infinity);
     const detailOf = reader(`${prefix}d`, index.details, 8);
     const total = index.ids.length;
-    const state = { metric: 0, pair: [0, Math.min(1, index.labels.length - 1)], filter: "all", sort: "order" };
+    const state = {
+      metric: 0,
+      pair: [0, Math.min(1, index.labels.length - 1)],
+      filter: "all",
+      sort: "order",
+    };
     Object.assign(state, { words: "", page: 0, found: [] });
     const two = () => state.pair[0] !== state.pair[1];
     const several = index.labels.length > 1;
@@ -524,12 +602,21 @@
     const search = h("input", { type: "search", placeholder: "id, question, text, reference" });
     const selectOne = h("select", {}, names.map(option));
     const selectTwo = h("select", {}, names.map(option));
-    const metric = h("select", {}, index.metrics.map(({ name }, n) => option([String(n), name.replaceAll("_", " ")])));
+    const metric = h(
+      "select",
+      {},
+      index.metrics.map(({ name }, n) => option([String(n), name.replaceAll("_", " ")])),
+    );
     const filter = h("select");
     const sort = h("select");
     const field = (name, control, className = "") => {
       control.id = `${prefix}${name.toLowerCase()}`;
-      return h("div", { className: `field ${className}` }, h("label", { htmlFor: control.id }, name), control);
+      return h(
+        "div",
+        { className: `field ${className}` },
+        h("label", { htmlFor: control.id }, name),
+        control,
+      );
     };
     const tools = h("div", { className: "tools" }, field("Search", search, "find"));
     if (several) tools.append(field("Checkpoint", selectOne), field("Beside", selectTwo));
@@ -564,7 +651,10 @@
       if (chosen()?.binary) filters.push(["wrong", `wrong${of}`], ["right", `right${of}`]);
       if (chosen()?.binary && two()) {
         filters.push(["flipped", "flipped between the two"]);
-        filters.push(["won", `only ${index.labels[one]} right`], ["lost", `only ${index.labels[other]} right`]);
+        filters.push(["won", `only ${index.labels[one]} right`], [
+          "lost",
+          `only ${index.labels[other]} right`,
+        ]);
       }
       if (any(FLAG.truncated)) filters.push(["truncated", "truncated contexts"]);
       if (any(FLAG.length)) filters.push(["length", "stopped by length"]);
@@ -573,7 +663,9 @@
       const orders = [["order", "as in the data"]];
       if (two()) orders.push(["gap", hasLoss ? "largest loss difference" : "largest difference"]);
       if (hasLoss) orders.push(["loss-down", `highest loss${of}`], ["loss-up", `lowest loss${of}`]);
-      if (chosen() && !chosen().binary) orders.push(["value-down", "highest value"], ["value-up", "lowest value"]);
+      if (chosen() && !chosen().binary) {
+        orders.push(["value-down", "highest value"], ["value-up", "lowest value"]);
+      }
       filter.replaceChildren(...filters.map(option));
       sort.replaceChildren(...orders.map(option));
       if (!filters.some(([key]) => key === state.filter)) state.filter = "all";
@@ -587,13 +679,20 @@
       const flagged = (bit) => index.flags.some((row) => row[at] & bit);
       const right = (label) => value(label, at) === 1, wrong = (label) => value(label, at) === 0;
       switch (state.filter) {
-        case "wrong": return wrong(one);
-        case "right": return right(one);
-        case "flipped": return (right(one) && wrong(other)) || (wrong(one) && right(other));
-        case "won": return right(one) && wrong(other);
-        case "lost": return wrong(one) && right(other);
-        case "all": return true;
-        default: return flagged(FLAG[state.filter]);
+        case "wrong":
+          return wrong(one);
+        case "right":
+          return right(one);
+        case "flipped":
+          return (right(one) && wrong(other)) || (wrong(one) && right(other));
+        case "won":
+          return right(one) && wrong(other);
+        case "lost":
+          return wrong(one) && right(other);
+        case "all":
+          return true;
+        default:
+          return flagged(FLAG[state.filter]);
       }
     }
 
@@ -644,7 +743,8 @@
       const cell = (name, className) => h("th", { scope: "col", className }, h("bdi", {}, visible(name)));
       const cells = [h("th", { scope: "col" }, "sample")];
       if (chosen()) cells.push(cell(index.labels[one], "num"));
-      const lossHead = (label) => cell(chosen() ? "loss" : `${index.labels[label]}, loss`, chosen() ? "num wide" : "num");
+      const lossHead = (label) =>
+        cell(chosen() ? "loss" : `${index.labels[label]}, loss`, chosen() ? "num wide" : "num");
       if (hasLoss) cells.push(lossHead(one));
       if (two()) {
         if (chosen()) cells.push(cell(index.labels[other], "num"));
@@ -655,7 +755,9 @@
 
     function valueCell(label, at) {
       const its = value(label, at);
-      if (chosen().binary && known(its)) return h("td", { className: `num ${its ? "right" : "wrong"}` }, its ? "right" : "wrong");
+      if (chosen().binary && known(its)) {
+        return h("td", { className: `num ${its ? "right" : "wrong"}` }, its ? "right" : "wrong");
+      }
       return h("td", { className: "num" }, known(its) ? valueText(chosen(), its) : "–");
     }
 
@@ -678,11 +780,17 @@
         const end = plain.slice(seam(plain, plain.length - 130)).replace(/^\S*\s/, "");
         const snippet = text.q && plain.length > 150 ? `… ${end}` : plain.slice(0, seam(plain, 240));
         const id = visible(index.ids[at].slice(0, seam(index.ids[at], 200)));
-        const content = [h("bdi", { className: "id" }, id), " ", visible(snippet).replace(/\s+/g, " "), marks];
+        const content = [
+          h("bdi", { className: "id" }, id),
+          " ",
+          visible(snippet).replace(/\s+/g, " "),
+          marks,
+        ];
         const line = h("span", { className: "snippet", dir: "auto" }, content);
         const button = h("button", { type: "button", className: "open", "aria-expanded": "false" }, line);
         const cells = [h("th", { scope: "row" }, button)];
-        const losses = (label) => h("td", { className: chosen() ? "num wide" : "num" }, number(loss(label, at)));
+        const losses = (label) =>
+          h("td", { className: chosen() ? "num wide" : "num" }, number(loss(label, at)));
         if (chosen()) cells.push(valueCell(one, at));
         if (hasLoss) cells.push(losses(one));
         if (two()) {
@@ -694,7 +802,9 @@
         return row;
       }));
       const to = from + part.length;
-      const whole = state.found.length === total ? count(total) : `${count(state.found.length)} of ${count(total)}`;
+      const whole = state.found.length === total
+        ? count(total)
+        : `${count(state.found.length)} of ${count(total)}`;
       found.textContent = part.length
         ? `${count(from + 1)}–${count(to)} of ${whole} samples`
         : `no sample of ${count(total)} fits`;
@@ -712,11 +822,16 @@
       button.setAttribute("aria-expanded", "true");
       row.classList.add("opened");
       const [text, detail] = await Promise.all([texts(at), detailOf(at)]);
-      if (button.getAttribute("aria-expanded") !== "true" || row.nextSibling?.classList.contains("detail")) return;
+      if (button.getAttribute("aria-expanded") !== "true" || row.nextSibling?.classList.contains("detail")) {
+        return;
+      }
       const cell = h("td", { colSpan: span() }, sampleView(prefix, index, at, text, detail, state.pair));
       const line = h("tr", { className: "detail" }, cell);
       line.addEventListener("keydown", (event) => {
-        if (event.key === "Escape") { button.focus(); button.click(); }
+        if (event.key === "Escape") {
+          button.focus();
+          button.click();
+        }
       });
       row.after(line);
     }
@@ -724,9 +839,16 @@
     // Columns that a narrow window has no room for must not be spanned either.
     const narrow = matchMedia("(max-width: 40rem)");
     const span = () => [...head.cells].filter((one) => getComputedStyle(one).display !== "none").length;
-    narrow.addEventListener("change", () => body.querySelectorAll("tr.detail > td").forEach((one) => { one.colSpan = span(); }));
+    narrow.addEventListener("change", () =>
+      body.querySelectorAll("tr.detail > td").forEach((one) => {
+        one.colSpan = span();
+      }));
 
-    const go = async (step) => { state.page += step; await show(); table.scrollIntoView({ block: "nearest" }); };
+    const go = async (step) => {
+      state.page += step;
+      await show();
+      table.scrollIntoView({ block: "nearest" });
+    };
     back.addEventListener("click", () => go(-1));
     on.addEventListener("click", () => go(1));
     let wait;
@@ -737,12 +859,27 @@
         search_();
       }, 150);
     });
-    const change = (control, then) => control.addEventListener("change", () => { then(control.value); fill(); search_(); });
-    change(selectOne, (chosen_) => { state.pair[0] = Number(chosen_); });
-    change(selectTwo, (chosen_) => { state.pair[1] = Number(chosen_); });
-    change(metric, (chosen_) => { state.metric = Number(chosen_); });
-    change(filter, (chosen_) => { state.filter = chosen_; });
-    change(sort, (chosen_) => { state.sort = chosen_; });
+    const change = (control, then) =>
+      control.addEventListener("change", () => {
+        then(control.value);
+        fill();
+        search_();
+      });
+    change(selectOne, (chosen_) => {
+      state.pair[0] = Number(chosen_);
+    });
+    change(selectTwo, (chosen_) => {
+      state.pair[1] = Number(chosen_);
+    });
+    change(metric, (chosen_) => {
+      state.metric = Number(chosen_);
+    });
+    change(filter, (chosen_) => {
+      state.filter = chosen_;
+    });
+    change(sort, (chosen_) => {
+      state.sort = chosen_;
+    });
     fill();
     await search_();
   }

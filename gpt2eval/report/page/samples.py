@@ -470,7 +470,10 @@ def _written(record: Record) -> list[Any]:
 
 
 def _answers(record: Record, tokens: Tokens, label: str) -> list[dict[str, Any]]:
-    """Each response: tokens, losses in hundredths of a nat, and what else there is to say."""
+    """Each response: tokens, losses in hundredths of a nat, and what else there is to say.
+
+    The sum of the log-probabilities is there besides, since a choice may win by less than that.
+    """
     answers = []
     for response in own_responses(record):
         answer: dict[str, Any] = {
@@ -478,7 +481,9 @@ def _answers(record: Record, tokens: Tokens, label: str) -> list[dict[str, Any]]
             "l": [round(-100 * x) for x in response["logprobs"][:TOKENS]],
         }
         if response["type"] == "scored":
-            answer |= {"g": response["greedy"][:TOKENS], "x": _first_contexts(response["context"])}
+            answer["g"] = response["greedy"][:TOKENS]
+            answer["x"] = _first_contexts(response["context"])
+            answer["s"] = round(math.fsum(response["logprobs"]), 4)
         else:
             answer["e"] = response["stopped"]
         if len(response["tokens"]) > TOKENS:
