@@ -236,7 +236,7 @@ def test_runs_of_earlier_versions(tmp_path: Path) -> None:
     (made.path / RECORDS).write_text("".join(json.dumps(each) + "\n" for each in old), "utf-8")
     (made.path / VOCABULARY).unlink()
     page = page_of([made])
-    assert "whose records do not say what was asked and the texts of tokens" in page
+    assert "whose records lack what was asked and the texts of tokens" in page
     assert index_of(page)["tokens"] == [3, 4]
     assert items(page, "t")[0] == {"q": "", "r": ["to the sea"], "a": [[]]}
 

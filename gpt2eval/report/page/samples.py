@@ -58,7 +58,7 @@ class Browser:
     details  tokens and their losses, in blocks
     shown    samples in the page
     total    samples in the records
-    lacks    what the records of an earlier version do not say, in words; empty: nothing
+    lacks    what the records of an earlier version do not have, in words; empty: nothing
     """
 
     index: str
