@@ -123,16 +123,13 @@
     show();
   }
 
-  /** Tables that are wider than their place can be scrolled by keyboard. */
-  function scrollers() {
-    const watch = new ResizeObserver((entries) => {
-      for (const { target } of entries) {
-        if (target.scrollWidth > target.clientWidth + 1) target.tabIndex = 0;
-        else target.removeAttribute("tabindex");
-      }
-    });
-    document.querySelectorAll(".scroll").forEach((element) => watch.observe(element));
-  }
+  /** Watches tables: one that is wider than its place can be scrolled by keyboard. */
+  const scrolling = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      if (target.scrollWidth > target.clientWidth + 1) target.tabIndex = 0;
+      else target.removeAttribute("tabindex");
+    }
+  });
 
   /** Headers of a table become buttons that sort its rows. */
   function sortable(table) {
@@ -275,12 +272,12 @@
   const head = (text, className) => h("th", { scope: "col", className }, text);
 
   /** A table that scrolls by itself where it is too wide. */
-  const tableOf = (heads, rows, className) =>
-    h(
-      "div",
-      { className: "scroll" },
-      h("table", { className }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows)),
-    );
+  function tableOf(name, heads, rows, className) {
+    const table = h("table", { className }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows));
+    const place = h("div", { className: "scroll", role: "group", "aria-label": name }, table);
+    scrolling.observe(place);
+    return place;
+  }
 
   /** What the colours stand for. */
   function legend(difference, one, other) {
@@ -380,7 +377,10 @@
         );
       });
       const columns = ["tokens", "nats per token", "nats", "first choice"];
-      return tableOf([head("checkpoint"), ...columns.map((name) => head(name, "num"))], rows);
+      return tableOf("Loss of each checkpoint", [
+        head("checkpoint"),
+        ...columns.map((name) => head(name, "num")),
+      ], rows);
     }
 
     function choicesTable(place, difference, tokens) {
@@ -418,7 +418,7 @@
         "div",
         {},
         h("h3", {}, "Choices, with their log-probability in nats"),
-        tableOf(heads, rows, "choices"),
+        tableOf("Choices", heads, rows, "choices"),
       );
     }
 
@@ -887,7 +887,7 @@
   // ---- begin --------------------------------------------------------------------------------------
 
   themes();
-  scrollers();
+  document.querySelectorAll(".scroll").forEach((element) => scrolling.observe(element));
   summaryTable();
   document.querySelectorAll("table.sortable").forEach(sortable);
   if (matchMedia("(max-width: 62rem)").matches) document.querySelector(".contents").open = false;
