@@ -347,7 +347,7 @@ def test_loss_of_tokens(report: Path, visit: Callable[..., Any]) -> None:
     )
     spans.nth(2).hover()
     assert "“é” (2 tokens) 6.00 nats" in readout.inner_text()
-    place.get_by_label("Loss of").select_option("difference")
+    place.get_by_label("Loss of", exact=True).select_option("difference")
     spans.nth(0).hover()
     assert "base 2.00 · tuned 3.00 · difference −1.00 nats" in readout.inner_text()
     assert spans.nth(0).get_attribute("class").split()[0] == "m2"
