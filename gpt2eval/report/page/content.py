@@ -64,7 +64,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table with a caption; `rows` come in groups, which sorting keeps together."""
+    """A table with a caption; `sortable` where a reader may put its rows in another order."""
 
     caption: str
     header: Sequence[tuple[str, bool]]  # text, whether numbers stand below it

@@ -76,7 +76,13 @@ class Browser:
 
 @dataclass(slots=True)
 class Facts:
-    """What is known of one checkpoint's samples after the first pass, [samples] each."""
+    """What is known of one checkpoint's samples after the first pass, by the sample's number.
+
+    place   the bytes of records.jsonl that hold it
+    values  metric -> its two statistics for every sample, NaN where there are none
+    loss    mean loss of its tokens, nats
+    flags   FAILED, TRUNCATED, LENGTH, EMPTY, together
+    """
 
     place: dict[int, range] = field(default_factory=dict)
     values: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
