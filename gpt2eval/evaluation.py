@@ -29,15 +29,19 @@ from gpt2eval.results import (
     RECORDS,
     RESULT,
     RecordWriter,
+    common_beginning,
+    encode_requests,
     encode_response,
+    own_responses,
     prepare_output,
     read_result,
     recover_records,
     run_directory,
     write_result,
+    write_vocabulary,
 )
 from gpt2eval.task import Metric, discover, select
-from gpt2eval.types import Generate, Record, Request, Response, Result
+from gpt2eval.types import Generate, Record, Request, Response, Result, Sample
 from gpt2eval.work import Work, check_hashable, load_work, with_scorer
 
 if TYPE_CHECKING:
@@ -87,6 +91,8 @@ class Open:
     statistics  sample id -> metric -> statistics; the responses are on disk and let go
     ledger      what happened to samples besides being scored
     resumed     samples that an earlier, interrupted process had scored
+    used        "model", "scorer" (of followups) -> ids of the tokens in the responses of each
+    beginning   what all samples' contexts and prompts begin with: examples, instructions
     """
 
     work: Work
@@ -94,8 +100,15 @@ class Open:
     statistics: dict[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     ledger: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEDGER, 0))
     resumed: int = 0
+    used: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    beginning: str = field(init=False)
     tokens: int = 0
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        firsts = [requests[0] for requests in self.work.requests]
+        texts = [x.prompt if isinstance(x, Generate) else getattr(x, "context", "") for x in firsts]
+        self.beginning = common_beginning(texts)
 
     @property
     def complete(self) -> bool:
@@ -106,7 +119,10 @@ class Open:
         """Count a sample as done."""
         self.statistics[record.id] = record.statistics
         self.ledger["failed"] += bool(record.error)
-        for response in record.responses:
+        own = own_responses(record)
+        for number, response in enumerate(record.responses):
+            who = "model" if number < len(own) else "scorer"
+            self.used[who].update(map(int, response["tokens"]))
             self.ledger["contexts_truncated"] += response["truncated"] > 0
             if response["type"] == "generated":
                 self.ledger["empty_generations"] += not response["prediction"]
@@ -175,6 +191,9 @@ def _run_checkpoint(
         judge = load_model(scorer, options.device, options.dtype) if scorer else model
         started = datetime.now(UTC).isoformat(timespec="seconds")
         for item in _score(model, judge, runs, options, progress):
+            who = {"model": model, "scorer": judge}
+            texts = {name: who[name].token_texts(ids) for name, ids in item.used.items()}
+            write_vocabulary(item.directory, texts)
             write_result(_result(model, item, options, started), item.directory)
     return [read_result(directory) for directory in directories]
 
@@ -249,7 +268,7 @@ def _score(
                         for place, request in enumerate(more, len(answers[key])):
                             later.setdefault(request, []).append((number, index, place))
                         continue
-                    record = _record(item.work, index, _in_order(answers.pop(key)))
+                    record = _record(item, index, _in_order(answers.pop(key)))
                     writers[number].write(record)
                     item.keep(record)
                     if item.complete:
@@ -319,23 +338,38 @@ def _followup(work: Work, index: int, responses: Mapping[int, Response]) -> tupl
     return asked
 
 
-def _record(work: Work, index: int, responses: Sequence[Response]) -> Record:
+def _record(item: Open, index: int, responses: Sequence[Response]) -> Record:
     """What is kept of a sample."""
-    sample, protocol = work.samples[index], work.protocol
+    work, sample, protocol = item.work, item.work.samples[index], item.work.protocol
+    first = work.requests[index]
+    more = _followup(work, index, dict(enumerate(responses[: len(first)])))
+    scorer = range(len(first), len(responses))
+    choices, gold = _choices(sample)
     return Record(
         id=sample.id,
         group=sample.group,
         statistics=statistics_of(protocol.metrics, sample, responses),
         responses=[encode_response(response) for response in responses],
         references=list(sample.references),
+        asked=encode_requests([*first, *more], item.beginning, scorer),
+        choices=choices,
+        gold=gold,
     )
+
+
+def _choices(sample: Sample) -> tuple[list[str], int | None]:
+    """The answers to choose from and the right one, where the fields have their form."""
+    choices, gold = sample.fields.get("choices"), sample.fields.get("gold")
+    if not isinstance(choices, (list, tuple)) or not all(isinstance(x, str) for x in choices):
+        return [], None
+    return list(choices), gold if isinstance(gold, int) and 0 <= gold < len(choices) else None
 
 
 # ---- the result ---------------------------------------------------------------------------------
 
 
 def _result(model: Model, item: Open, options: RunOptions, started: str) -> Result:
-    work, task, judge = item.work, _task_section(item.work), _judge(model, item.work)
+    work, task, judge = item.work, _task_section(item), _judge(model, item.work)
     groups = {sample.id: sample.group for sample in work.samples}
     return Result(
         checkpoint=checkpoint_section(model),
@@ -362,8 +396,8 @@ def _result(model: Model, item: Open, options: RunOptions, started: str) -> Resu
     )
 
 
-def _task_section(work: Work) -> dict[str, Any]:
-    protocol = work.protocol
+def _task_section(item: Open) -> dict[str, Any]:
+    work, protocol = item.work, item.work.protocol
     generates = any(isinstance(r, Generate) for requests in work.requests for r in requests)
     return {
         "name": work.task.name,
@@ -372,6 +406,8 @@ def _task_section(work: Work) -> dict[str, Any]:
         "options": dict(protocol.options),
         "kind": "generation" if generates else "likelihood",
         "summary": protocol.summary,
+        "detail": protocol.detail,
+        "beginning": item.beginning,
         "source": work.task.source,
         "bibtex": work.task.bibtex,
         "story": work.task.story,

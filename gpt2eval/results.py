@@ -1,7 +1,8 @@
 """The results store: one directory a run, records as they come, `result.json` last.
 
-`OUTPUT/<checkpoint>/<task>@<protocol>/<run id>/` holds `records.jsonl`, one line a sample, and
-`result.json`, which exists only when the run is complete. The run id is a digest of everything that
+`OUTPUT/<checkpoint>/<task>@<protocol>/<run id>/` holds `records.jsonl`, one line a sample,
+`vocabulary.json`, the texts of the tokens in them, and `result.json`, which exists only when the
+run is complete. The run id is a digest of everything that
 can change the numbers, so the same command finds its own unfinished run and goes on, and a changed
 one never mixes with it.
 
@@ -16,7 +17,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from difflib import get_close_matches
@@ -25,13 +26,26 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from gpt2eval.errors import StoreError, UsageError
-from gpt2eval.types import Estimate, Generated, Record, Response, Result, Scored
+from gpt2eval.types import (
+    Estimate,
+    Generate,
+    Generated,
+    Record,
+    Request,
+    Response,
+    Result,
+    Score,
+    Scored,
+)
 
 FORMAT = 1
 RESULT = "result.json"
 RECORDS = "records.jsonl"
 # What stands around the responses of a record.
 RESPONSES, REFERENCES = '}, "responses": [', '], "references": ['
+VOCABULARY = "vocabulary.json"
+_LATER = ("asked", "choices", "gold")  # fields of a Record that the first runs did not write
+_WORTH = 16  # shared characters from which on it is shorter to count them
 
 
 def run_directory(output: Path, checkpoint: str, task: str, identity: Mapping[str, Any]) -> Path:
@@ -101,11 +115,31 @@ def read_records(directory: Path, *, responses: bool = True) -> Iterator[Record]
 
     Raises StoreError for a line that is not a record, naming it.
     """
+    return (record for _, record in locate_records(directory, responses=responses))
+
+
+def locate_records(directory: Path, *, responses: bool = True) -> Iterator[tuple[range, Record]]:
+    """Each record of a run with the bytes of `records.jsonl` that hold it."""
+    path = directory / RECORDS
+    begin = 0
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                text = line.decode() if responses else _lighter(line.decode())
+                yield range(begin, begin + len(line)), _parse_record(path, number, text)
+                begin += len(line)
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} cannot be read ({error}); {_anew(path)}") from error
+
+
+def records_at(directory: Path, places: Iterable[range]) -> Iterator[Record]:
+    """The records that `locate_records` found in these places, in this order."""
     path = directory / RECORDS
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                yield _parse_record(path, number, line if responses else _lighter(line))
+        with path.open("rb") as file:
+            for number, place in enumerate(places, 1):
+                file.seek(place.start)
+                yield _parse_record(path, number, file.read(len(place)).decode())
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} cannot be read ({error}); {_anew(path)}") from error
 
@@ -129,7 +163,9 @@ def recover_records(directory: Path) -> list[Record]:
 def _parse_record(path: Path, number: int, line: str) -> Record:
     try:
         content = json.loads(line, parse_constant=_refuse)
-        return Record(**{item.name: content[item.name] for item in fields(Record)})
+        known = [item.name for item in fields(Record)]
+        found = [name for name in known if name in content or name not in _LATER]
+        return Record(**{name: content[name] for name in found})
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(
             f"{path}, line {number}: not a record ({error!r}); {_anew(path)}"
@@ -209,6 +245,67 @@ def decode_response(content: Mapping[str, Any]) -> Response:
     )
 
 
+def encode_requests(
+    requests: Sequence[Request], beginning: str = "", scorer: Collection[int] = ()
+) -> list[dict[str, Any]]:
+    """The texts of what was asked, one JSON object a request.
+
+    A Score has "context" and "continuation", a Generate "prompt", a Rolling nothing: the tokens of
+    its response say the text, which may be a book. What context or prompt begins with as the one
+    before it did is not repeated: "same" counts its characters.
+
+    beginning  what stands before the first: the text that all samples of the run begin with
+    scorer     positions of the requests that a protocol's `followup` makes; they say so
+    """
+    encoded: list[dict[str, Any]] = []
+    before = beginning
+    for position, request in enumerate(requests):
+        content: dict[str, Any] = {"scorer": True} if position in scorer else {}
+        if isinstance(request, (Score, Generate)):
+            text = request.context if isinstance(request, Score) else request.prompt
+            same = len(common_beginning([text, before]))
+            if same >= _WORTH:
+                content["same"] = same
+            key = "context" if isinstance(request, Score) else "prompt"
+            content[key] = text[content.get("same", 0) :]
+            before = text
+        if isinstance(request, Score):
+            content["continuation"] = request.continuation
+        encoded.append(content)
+    return encoded
+
+
+def decode_requests(
+    asked: Sequence[Mapping[str, Any]], beginning: str = ""
+) -> list[dict[str, Any]]:
+    """The inverse of `encode_requests`, with every text whole and without "same"."""
+    decoded: list[dict[str, Any]] = []
+    before = beginning
+    for content in asked:
+        whole = {key: value for key, value in content.items() if key != "same"}
+        for key in ("context", "prompt"):
+            if key in whole:
+                before = whole[key] = before[: content.get("same", 0)] + whole[key]
+        decoded.append(whole)
+    return decoded
+
+
+def own_responses(record: Record) -> list[Mapping[str, Any]]:
+    """The responses of the checkpoint itself, without those of the scorer about them."""
+    asked = [*record.asked, *({} for _ in record.responses[len(record.asked) :])]
+    pairs = zip(record.responses, asked, strict=True)
+    return [response for response, about in pairs if "scorer" not in about]
+
+
+def common_beginning(texts: Sequence[str]) -> str:
+    """The characters that all the texts begin with."""
+    if not texts:
+        return ""
+    first, last = min(texts), max(texts)  # the two that differ earliest
+    pairs = zip(first, last, strict=False)
+    return first[: next((i for i, (one, other) in enumerate(pairs) if one != other), len(first))]
+
+
 def _shortest(values: Any) -> list[float]:
     """float32 values by their shortest decimal form, which reads back to the same float32."""
     return [float(text) for text in values.astype(str)]
@@ -227,6 +324,34 @@ def _runs(values: Sequence[int]) -> list[list[int]]:
         else:
             runs.append([value, 1])
     return runs
+
+
+# ---- the texts of tokens -------------------------------------------------------------------------
+
+
+def write_vocabulary(directory: Path, texts: Mapping[str, Mapping[int, str]]) -> None:
+    """Write `vocabulary.json`: the text of each token that the records of the run hold.
+
+    texts  "model", and "scorer" where a protocol's followup was asked -> token id -> its text as
+           the tokenizer has it, for GPT-2 in its alphabet of bytes ("Ġthe")
+    """
+    content = {who: {str(i): text for i, text in sorted(of.items())} for who, of in texts.items()}
+    write_atomically(directory / VOCABULARY, json.dumps(content, ensure_ascii=False) + "\n")
+
+
+def read_vocabulary(directory: Path) -> dict[str, dict[int, str]]:
+    """What `write_vocabulary` wrote; empty for runs of versions that wrote none."""
+    path = directory / VOCABULARY
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            who: {int(token): str(text) for token, text in texts.items()}
+            for who, texts in content.items()
+        }
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise StoreError(f"{path} cannot be read ({error!r}); {_anew(path)}") from error
 
 
 # ---- results ------------------------------------------------------------------------------------

@@ -149,6 +149,11 @@ class Record:
     responses   one JSON object a request, see `results.encode_response`
     references  gold texts, kept so that outputs can be scored again by other tools
     error       why the sample could not be scored; empty when it was
+    asked       what each response answers, see `results.encode_requests`
+    choices     texts of the answers to choose from, where there are any
+    gold        index of the right one among them
+
+    Runs of earlier versions have no `asked`, `choices` and `gold`.
     """
 
     id: str
@@ -157,6 +162,9 @@ class Record:
     responses: Sequence[Mapping[str, Any]] = ()
     references: Sequence[str] = ()
     error: str = ""
+    asked: Sequence[Mapping[str, Any]] = ()
+    choices: Sequence[str] = ()
+    gold: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

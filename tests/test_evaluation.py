@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 import gpt2eval
 from gpt2eval import evaluation, model, runner, stats
@@ -25,9 +26,10 @@ from gpt2eval.errors import (
     TaskError,
     UsageError,
 )
-from gpt2eval.results import read_records, read_result
+from gpt2eval.results import decode_requests, read_records, read_result, read_vocabulary
 from gpt2eval.stats import estimate
 from gpt2eval.task import discover, select
+from gpt2eval.types import Rolling
 from tests.checkpoints import make_checkpoint
 from tests.data import LAMBADA, write_data
 
@@ -445,7 +447,8 @@ MINE = Task(name="mine", version=1, summary="s",
 SECTIONS = {
     "format": None,
     "checkpoint": "name path revision sha256 tokenizer_sha256 parameters kind",
-    "task": "name protocol version options kind summary source story references",
+    "task": "name protocol version options kind summary detail beginning source bibtex story"
+    " references",
     "run": None,
     "data": "source files sha256 verdict available selected subset",
     "metrics": None,
@@ -509,6 +512,60 @@ def test_statistics_come_out_of_the_responses(whole: tuple[list[Any], set[Any]],
             for metric in protocol.metrics:
                 found = [float(x) for x in metric.stats(samples[record.id], responses)]
                 assert found == record.statistics[metric.name]
+
+
+def test_records_say_what_was_asked(whole: tuple[list[Any], set[Any]], toy: Path) -> None:
+    tasks = discover()
+    for result in whole[0]:
+        ((_, protocol),) = select(result.name, tasks)
+        samples = {s.id: s for s in protocol.samples(load(protocol.dataset, toy).rows)}
+        for record in read_records(result.path):
+            asked = decode_requests(record.asked, result.task["beginning"])
+            for request, content in zip(protocol.requests(samples[record.id]), asked, strict=True):
+                if isinstance(request, Rolling):
+                    assert content == {}
+                for key in content:
+                    assert content[key] == getattr(request, key)
+
+
+def test_tokens_have_their_texts(whole: tuple[list[Any], set[Any]]) -> None:
+    """Put together they are the text that was scored or written, byte for byte."""
+    alphabet = {letter: byte for byte, letter in bytes_to_unicode().items()}
+    compared = 0
+    for result in whole[0]:
+        texts = read_vocabulary(result.path)["model"]
+        for record in read_records(result.path):
+            asked = decode_requests(record.asked, result.task["beginning"])
+            for response, content in zip(record.responses, asked, strict=True):
+                letters = "".join(texts[token] for token in response["tokens"])
+                text = bytes(alphabet[letter] for letter in letters).decode(errors="replace")
+                if "continuation" in content:
+                    # White space at the end of a context belongs to the continuation.
+                    whole_text = content["context"] + content["continuation"]
+                    assert whole_text.endswith(text)
+                    assert text.endswith(content["continuation"].strip())
+                elif "prompt" in content and response["stopped"] == "length":
+                    assert text == response["text"]
+                else:
+                    continue
+                compared += 1
+    assert compared > 20
+
+
+def test_an_id_that_no_token_has_is_left_out(tiny_model: Any) -> None:
+    """An embedding may have more rows than the tokenizer has tokens."""
+    assert tiny_model.token_texts({10**6, 0}) == {0: "!"}
+
+
+def test_choices_and_scorers_are_recorded(score: Callable[..., list[Any]]) -> None:
+    (piqa, written) = score(
+        "piqa,open_generation", data="bundled", limit=4, num_fewshot=None, scorer="demo-base"
+    )
+    for record in read_records(piqa.path):
+        assert record.references == [record.choices[record.gold]]
+    for record in read_records(written.path):
+        assert [bool(content.get("scorer")) for content in record.asked] == [False, True]
+    assert set(read_vocabulary(written.path)) == {"model", "scorer"}
 
 
 def test_seeds_are_recorded(score: Callable[..., list[Any]]) -> None:

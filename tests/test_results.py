@@ -20,17 +20,32 @@ from gpt2eval import results
 from gpt2eval.errors import Gpt2EvalError, StoreError, UsageError
 from gpt2eval.results import (
     RecordWriter,
+    decode_requests,
     decode_response,
+    encode_requests,
     encode_response,
     load_results,
+    locate_records,
     prepare_output,
     read_records,
     read_result,
+    read_vocabulary,
+    records_at,
     recover_records,
     run_directory,
     write_result,
+    write_vocabulary,
 )
-from gpt2eval.types import Estimate, Generated, Record, Result, Scored
+from gpt2eval.types import (
+    Estimate,
+    Generate,
+    Generated,
+    Record,
+    Result,
+    Rolling,
+    Score,
+    Scored,
+)
 
 # Lone surrogates too: the name of a file need not be UTF-8.
 TEXT = st.text(
@@ -45,6 +60,9 @@ RECORDS = st.builds(
     responses=st.lists(st.dictionaries(TEXT, TEXT | FLOATS, max_size=3), max_size=2),
     references=st.lists(TEXT, max_size=2),
     error=TEXT,
+    asked=st.lists(st.dictionaries(TEXT, TEXT | st.integers(), max_size=3), max_size=2),
+    choices=st.lists(TEXT, max_size=2),
+    gold=st.none() | st.integers(0, 3),
 )
 
 
@@ -70,6 +88,31 @@ def test_records_are_read_as_written(tmp_path_factory: Any, records: list[Record
     assert list(read_records(directory)) == records
     assert recover_records(directory) == records
     assert path.read_bytes().count(b"\n") == len(records)
+
+
+@given(st.lists(RECORDS, max_size=4), st.randoms())
+def test_records_are_found_where_they_were(
+    tmp_path_factory: Any, records: list[Record], random: Any
+) -> None:
+    directory = tmp_path_factory.mktemp("run")
+    write(directory, records)
+    found = list(locate_records(directory))
+    assert [record for _, record in found] == records
+    random.shuffle(found)
+    places = [place for place, _ in found]
+    assert list(records_at(directory, places)) == [record for _, record in found]
+
+
+def test_records_of_the_first_runs_are_read(tmp_path: Path) -> None:
+    """They did not say what was asked."""
+    path = write(tmp_path, [record("a")])
+    old = {"id", "group", "statistics", "responses", "references", "error"}
+    content = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({key: content[key] for key in old}) + "\n", "utf-8")
+    assert list(read_records(tmp_path)) == [record("a")]
+    path.write_text(json.dumps({key: content[key] for key in old - {"error"}}) + "\n", "utf-8")
+    with pytest.raises(StoreError, match=r"not a record \(KeyError\('error'\)"):
+        list(read_records(tmp_path))
 
 
 def test_each_record_is_on_disk_at_once(tmp_path: Path) -> None:
@@ -195,6 +238,59 @@ def test_rising_contexts_are_short() -> None:
     content = encode_response(response)
     assert content["context"] == [[1, n]]
     assert not {"weights", "greedy_excluding"} & set(content)
+
+
+# ---- what was asked, and the texts of tokens ----------------------------------------------------
+
+REQUESTS = st.lists(
+    st.builds(Score, TEXT.map(lambda text: text * 3), TEXT)
+    | st.builds(Generate, TEXT.map(lambda text: text * 3), st.just(5))
+    | st.builds(Rolling, TEXT),
+    max_size=5,
+)
+
+
+@given(REQUESTS, TEXT, st.sets(st.integers(0, 4)))
+def test_requests_are_decoded_as_encoded(
+    requests: list[Any], beginning: str, scorer: set[int]
+) -> None:
+    encoded = json.loads(json.dumps(encode_requests(requests, beginning, scorer)))
+    expected: list[dict[str, Any]] = []
+    for position, request in enumerate(requests):
+        expected.append({"scorer": True} if position in scorer else {})
+        if isinstance(request, Score):
+            expected[-1] |= {"context": request.context, "continuation": request.continuation}
+        elif isinstance(request, Generate):
+            expected[-1] |= {"prompt": request.prompt}
+    assert decode_requests(encoded, beginning) == expected
+
+
+def test_a_context_is_written_once() -> None:
+    """Neither the choices of a sample nor the samples of a run repeat what they begin with."""
+    examples, context = "Q: 1 + 1 A: two\n" * 9, "a long passage, then the question:"
+    requests = [Score(f"{examples}{context}", f" {choice}") for choice in "abcd"]
+    encoded = encode_requests(requests, examples)
+    assert encoded[0] == {"same": len(examples), "context": context, "continuation": " a"}
+    whole = len(examples) + len(context)
+    assert encoded[1:] == [
+        {"same": whole, "context": "", "continuation": f" {choice}"} for choice in "bcd"
+    ]
+    assert encode_requests([Rolling("a book " * 9999)]) == [{}]
+
+
+@given(st.dictionaries(st.integers(0, 60000), TEXT.filter(str.isprintable), max_size=4))
+def test_vocabularies_are_read_as_written(tmp_path_factory: Any, texts: dict[int, str]) -> None:
+    directory = tmp_path_factory.mktemp("run")
+    assert read_vocabulary(directory) == {}
+    write_vocabulary(directory, {"model": texts, "scorer": {1: "Ġthe"}})
+    assert read_vocabulary(directory) == {"model": texts, "scorer": {1: "Ġthe"}}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"model": {"x": "a"}}', '{"model": 3}'])
+def test_damaged_vocabulary(tmp_path: Path, content: str) -> None:
+    (tmp_path / "vocabulary.json").write_text(content)
+    with pytest.raises(StoreError, match=r"vocabulary\.json cannot be read .*makes it anew"):
+        read_vocabulary(tmp_path)
 
 
 # ---- results ------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,6 +55,12 @@ class Model:
             list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
         return str(text)
+
+    def token_texts(self, ids: Iterable[int]) -> dict[int, str]:
+        """The text of each token as the vocabulary has it; ids that no token has are left out."""
+        known = sorted(ids)
+        texts = self.tokenizer.convert_ids_to_tokens(known)
+        return {i: str(text) for i, text in zip(known, texts, strict=True) if text}
 
     def hidden(
         self,

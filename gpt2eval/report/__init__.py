@@ -22,6 +22,7 @@ from gpt2eval.report.folder import replace_report
 from gpt2eval.report.frame import to_frame
 from gpt2eval.report.latex import section_latex, summary_latex
 from gpt2eval.report.methods import methods_of
+from gpt2eval.report.page import report_html
 from gpt2eval.report.sections import Section, group
 from gpt2eval.report.significance import significance
 from gpt2eval.report.tables import (
@@ -49,7 +50,7 @@ def write_report(
     style: str = "",
     intervals: bool = False,
 ) -> Path:
-    """Write tables, plots, methods text and `report.md`; returns the path of `report.md`.
+    """Write tables, plots, methods text and two documents; returns the path of `report.md`.
 
     comparisons  between checkpoints of these results: significance marks and a forest plot
     baseline     label of the checkpoint that marks compare with; needed where there are several
@@ -106,6 +107,7 @@ def report_files(
         if picture.data[0]:
             texts[f"plots/{picture.stem}.csv"] = to_csv(*picture.data)
     files = {name: text.encode() for name, text in texts.items()}
+    files["report.html"] = report_html(title, sections, pictures, comparisons)
     for picture in pictures:
         for ending, content in picture.files.items():
             files[f"plots/{picture.stem}.{ending}"] = content
@@ -132,7 +134,7 @@ def _source(result: Result) -> dict[str, Any]:
         "directory": str(result.path or ""),
         "files": {
             name: _digest(result.path / name)
-            for name in ("result.json", "records.jsonl")
+            for name in ("result.json", "records.jsonl", "vocabulary.json")
             if result.path and (result.path / name).is_file()
         },
         "checkpoint": {key: result.checkpoint.get(key) for key in ("name", "path", "sha256")},

@@ -38,6 +38,7 @@ def report_markdown(title: str, sections: Sequence[Section], pictures: Sequence[
     parts = [
         f"# {markdown(title or 'GPT-2 evaluation')}",
         banner(results),
+        "[report.html](report.html) has all this for a browser, and the samples.",
         "## Checkpoints",
         checkpoints_table(sections),
         "## Summary",
@@ -152,10 +153,10 @@ def _section(section: Section, pictures: Sequence[Picture], told: bool) -> str:
         _published_note(section),
         markdown(task.get("story", "")) if told and not section.bundled else "",
         *(_embed(picture) for picture in pictures if picture.section == section.title),
-        _data(section),
+        f"Data: {markdown(data_sentence(section))}.",
         _ledgers(section),
         "Signatures, with all that can change a number:",
-        code_block(_signatures(section)),
+        code_block(signatures(section)),
         f"Files: [table](tables/{section.stem}.md), [numbers](tables/{section.stem}.csv)"
         + (f", [LaTeX](tables/{section.stem}.tex)." if section.metrics else "."),
     ]
@@ -163,23 +164,32 @@ def _section(section: Section, pictures: Sequence[Picture], told: bool) -> str:
 
 
 def _ledgers(section: Section) -> str:
-    """What happened to the samples, one line for all checkpoints that fared alike."""
-    fared: dict[str, list[str]] = {}
+    lines = []
+    for words, labels in fared(section).items():
+        names = ", ".join(f"**{markdown(label)}**" for label in labels)
+        lines.append(f"- {names}: {words}")
+    return "\n".join(lines)
+
+
+def fared(section: Section) -> dict[str, list[str]]:
+    """What happened to the samples, in words -> the checkpoints that fared so."""
+    found: dict[str, list[str]] = {}
     for label, result in section.results.items():
         words = (
             ledger_words(result.ledger, result.data.get("selected"))
             if result.ledger
             else "what happened besides is not told."
         )
-        fared.setdefault(words, []).append(f"**{markdown(label)}**")
-    return "\n".join(f"- {', '.join(labels)}: {words}" for words, labels in fared.items())
+        found.setdefault(words, []).append(label)
+    return found
 
 
-def _signatures(section: Section) -> str:
-    signatures = {label: plain(result.signature) for label, result in section.results.items()}
-    if len(set(signatures.values())) == 1:
-        return next(iter(signatures.values()))
-    return "\n".join(f"{label}: {signature}" for label, signature in signatures.items())
+def signatures(section: Section) -> str:
+    """The signature of each checkpoint's result, or the one that all share."""
+    found = {label: plain(result.signature) for label, result in section.results.items()}
+    if len(set(found.values())) == 1:
+        return next(iter(found.values()))
+    return "\n".join(f"{label}: {signature}" for label, signature in found.items())
 
 
 def _published_note(section: Section) -> str:
@@ -190,7 +200,8 @@ def _published_note(section: Section) -> str:
     return ""
 
 
-def _data(section: Section) -> str:
+def data_sentence(section: Section) -> str:
+    """Where the data come from, with their digests."""
     data = section.first.data
     files = data.get("files", ())
     names = files if isinstance(files, str) else ", ".join(str(name) for name in files)
@@ -202,7 +213,7 @@ def _data(section: Section) -> str:
         data_words(section.first),
         str(data.get("verdict", "")),
     ]
-    return f"Data: {markdown('; '.join(filter(None, facts)))}."
+    return "; ".join(filter(None, facts))
 
 
 def _reproduce(results: Sequence[Result]) -> str:

@@ -64,7 +64,7 @@ def summary_markdown(sections: Sequence[Section]) -> str:
     rows = []
     for section in sections:
         for metric, shown in section.metrics.items():
-            estimates = _estimates(section, metric)
+            estimates = estimates_of(section, metric)
             best = best_labels(estimates)
             cells = [_cell(estimates.get(label), label in best) for label in labels]
             named = with_arrow(metric, shown)
@@ -85,7 +85,7 @@ def summary_csv(sections: Sequence[Section]) -> str:
             row: list[Any] = [section.title, metric, shown.unit, shown.higher_is_better]
             row.append(data_mark(section.first))
             for label in labels:
-                estimate = _estimates(section, metric).get(label)
+                estimate = estimates_of(section, metric).get(label)
                 row += [estimate.value, estimate.low, estimate.high] if estimate else [None] * 3
             rows.append(row)
     return to_csv(header, rows)
@@ -97,7 +97,7 @@ def section_markdown(section: Section) -> str:
     header = ["system", "what it is", "n"]
     header += [with_arrow(name, each) for name, each in metrics.items()]
     rows = []
-    best = {metric: best_labels(_estimates(section, metric)) for metric in metrics}
+    best = {metric: best_labels(estimates_of(section, metric)) for metric in metrics}
     for label, kind, estimates in systems(section):
         is_checkpoint = kind == "checkpoint"
         cells = [
@@ -108,7 +108,7 @@ def section_markdown(section: Section) -> str:
             [
                 markdown(label),
                 kind,
-                _distinct(format_count(e.n) for e in estimates.values() if not e.part),
+                distinct(format_count(e.n) for e in estimates.values() if not e.part),
                 *cells,
             ]
         )
@@ -129,7 +129,7 @@ def parts_markdown(section: Section) -> str:
     header = ["part", "n", *(markdown(label) for label, *_ in shown)]
     rows = []
     for name, each in section.parts.items():
-        best = best_labels(_estimates(section, name))
+        best = best_labels(estimates_of(section, name))
         cells = [
             _cell(estimates.get(name), kind == "checkpoint" and label in best)
             for label, kind, estimates in shown
@@ -172,15 +172,15 @@ def metrics_markdown(section: Section) -> str:
     """For each metric: direction, unit, denominator, interval and signature."""
     rows = []
     for metric, shown in section.metrics.items():
-        estimates = list(_estimates(section, metric).values())
+        estimates = list(estimates_of(section, metric).values())
         rows.append(
             [
                 markdown(metric),
                 direction(shown.higher_is_better),
                 markdown(shown.unit),
-                markdown(_distinct(each.denominator for each in estimates)),
-                markdown(_distinct(each.method for each in estimates)),
-                markdown(_distinct(each.signature for each in estimates)) or NOTHING,
+                markdown(distinct(each.denominator for each in estimates)),
+                markdown(distinct(each.method for each in estimates)),
+                markdown(distinct(each.signature for each in estimates)) or NOTHING,
             ]
         )
     header = ["metric", "direction", "unit", "divided by", "interval", "signature"]
@@ -243,7 +243,8 @@ def banner(results: Iterable[Result]) -> str:
     return "> " + "; ".join(filter(None, [text, *(markdown(mark) for mark in subsets)]))
 
 
-def _estimates(section: Section, metric: str) -> dict[str, Estimate]:
+def estimates_of(section: Section, metric: str) -> dict[str, Estimate]:
+    """The estimates of a metric by checkpoint."""
     return {
         label: result.metrics[metric]
         for label, result in section.results.items()
@@ -267,7 +268,7 @@ def _cell(estimate: Estimate | None, bold: bool) -> str:
 def _legend(sections: Sequence[Section]) -> str:
     """What the brackets, the bold face and the arrows mean."""
     estimates = [each for section in sections for each in section.metrics.values()]
-    levels = _distinct(format_level(each.level) for each in estimates if each.low is not None)
+    levels = distinct(format_level(each.level) for each in estimates if each.low is not None)
     parts = ["↑ higher is better, ↓ lower is better"]
     if levels:
         parts.append(f"[low, high] is the {levels} interval")
@@ -287,7 +288,8 @@ def published(section: Section) -> dict[tuple[str, str], dict[str, float]]:
     return found
 
 
-def _distinct(texts: Iterable[str]) -> str:
+def distinct(texts: Iterable[str]) -> str:
+    """Each of the texts once, in their order; empty ones are left out."""
     return "; ".join(dict.fromkeys(filter(None, texts)))
 
 

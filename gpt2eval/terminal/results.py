@@ -51,7 +51,7 @@ def show_results(results: Sequence[Result], page: Path) -> None:
     for name, subset in dict.fromkeys((r.name, r.data["subset"]) for r in results):
         if subset != "all":
             console.print(Text(f"{name}: subset ({subset})", style="yellow"))
-    console.print(Text(f"Report: {page}"), soft_wrap=True)
+    console.print(Text(f"Report: {page.with_name('report.html')}"), soft_wrap=True)
 
 
 def _show_verdicts(console: Console, results: Sequence[Result]) -> None:
