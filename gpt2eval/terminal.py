@@ -19,9 +19,10 @@ from gpt2eval.evaluation import Progress, Silent
 from gpt2eval.report.sections import checkpoint_labels
 from gpt2eval.report.text import (
     SAMPLE_NOTICE,
-    arrow,
+    direction,
     format_estimate,
     format_value,
+    with_arrow,
 )
 from gpt2eval.task import Protocol, Task
 from gpt2eval.types import Estimate, Result
@@ -89,7 +90,7 @@ def show_results(results: Sequence[Result], page: Path) -> None:
             cells = [
                 _cell(rows[label].metrics.get(metric)) if label in rows else "" for label in names
             ]
-            table.add_row(Text(f"  {metric} {arrow(shown.higher_is_better)}"), *cells)
+            table.add_row(Text(f"  {with_arrow(metric, shown.higher_is_better)}"), *cells)
         for system, estimates in first.baselines.items():
             metric, shown = next(iter(estimates.items()))
             value = format_value(shown.value, shown.unit)
@@ -155,8 +156,8 @@ def _explanation(protocol: Protocol) -> Iterator[str]:
     for metric in protocol.metrics:
         if metric.part:
             continue
-        direction = "higher is better" if metric.higher_is_better else "lower is better"
-        yield f"{metric.name}: {metric.unit}, over {metric.per}; {direction}"
+        better = direction(metric.higher_is_better)
+        yield f"{metric.name}: {metric.unit}, over {metric.per}; {better}"
     if parts:
         yield f"and {len(parts)} numbers of parts: {parts[0]} ... {parts[-1]}"
     options = ", ".join(f"{key}={value}" for key, value in protocol.options.items())

@@ -168,6 +168,8 @@ class Estimate:
     n            samples behind the value
     unit         "perplexity", "bits", "fraction", "points" ...
     denominator  what the sum was divided by, with its size: "241335 words"
+    higher_is_better  the direction of better; None where neither is: the perplexity of what a
+                 model wrote is best near that of what people wrote
     part         the part of the samples that the value is over; empty: all of them
     """
 
@@ -179,7 +181,7 @@ class Estimate:
     n: int
     unit: str
     denominator: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     signature: str = ""
     part: str = ""
 
@@ -235,7 +237,7 @@ class Comparison:
     baseline: str
     candidate: str
     unit: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     baseline_value: float
     candidate_value: float
     difference: float

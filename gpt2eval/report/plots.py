@@ -24,7 +24,7 @@ from matplotlib.ticker import (
 
 from gpt2eval.report.position import Curve
 from gpt2eval.report.reliability import Bin
-from gpt2eval.report.text import format_parameters
+from gpt2eval.report.text import direction, format_parameters
 
 SINGLE, DOUBLE = 3.4, 7.0  # inches: one and two columns of a paper
 
@@ -95,13 +95,16 @@ class Axis:
     """What a score axis says: its label, the direction of better, and the factor to its unit."""
 
     label: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     factor: float = 1.0
 
     @property
-    def direction(self) -> str:
-        """The direction of better in words."""
-        return "higher is better" if self.higher_is_better else "lower is better"
+    def title(self) -> str:
+        """The label, and under it where better lies, if anywhere."""
+        if self.higher_is_better is None:
+            return self.label
+        words = direction(self.higher_is_better)
+        return f"{self.label}\n{f'{words} →' if self.higher_is_better else f'← {words}'}"
 
 
 def look(index: int) -> dict[str, Any]:
@@ -129,8 +132,7 @@ def draw_scores(ax: Axes, rows: Sequence[tuple[str, str]], dots: Sequence[Dot], 
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.grid(axis="y")
-    pointer = f"{axis.direction} →" if axis.higher_is_better else f"← {axis.direction}"
-    ax.set_xlabel(f"{axis.label}\n{pointer}")
+    ax.set_xlabel(axis.title)
 
 
 def draw_positions(ax: Axes, curves: Mapping[str, Curve], looks: Mapping[str, int]) -> None:
@@ -209,8 +211,7 @@ def draw_sizes(
     _size_scale(ax, *limits)
     ax.grid(axis="y")
     ax.set_xlabel("parameters")
-    pointer = f"{axis.direction} →" if axis.higher_is_better else f"← {axis.direction}"
-    ax.set_ylabel(f"{axis.label}\n{pointer}")
+    ax.set_ylabel(axis.title)
 
 
 def _reference_style(number: int) -> dict[str, Any]:

@@ -17,13 +17,14 @@ from gpt2eval.report.sections import Section, data_mark, data_words
 from gpt2eval.report.text import (
     NOTHING,
     SAMPLE_NOTICE,
-    arrow,
     csv_text,
+    direction,
     format_count,
     format_estimate,
     format_level,
     format_value,
     markdown,
+    with_arrow,
 )
 from gpt2eval.types import Estimate, Result
 
@@ -46,6 +47,8 @@ def best_labels(estimates: Mapping[str, Estimate]) -> set[str]:
     if len(estimates) < 2 or not known:
         return set()
     first = next(iter(known.values()))
+    if first.higher_is_better is None:
+        return set()
     pick = max if first.higher_is_better else min
     best = format_value(pick(each.value for each in known.values()), first.unit)
     found = {label for label, each in known.items() if format_value(each.value, each.unit) == best}
@@ -62,7 +65,7 @@ def summary_markdown(sections: Sequence[Section]) -> str:
             estimates = _estimates(section, metric)
             best = best_labels(estimates)
             cells = [_cell(estimates.get(label), label in best) for label in labels]
-            named = f"{markdown(metric)} {arrow(shown.higher_is_better)}"
+            named = with_arrow(markdown(metric), shown.higher_is_better)
             rows.append(
                 [markdown(section.title), named, markdown(data_words(section.first)), *cells]
             )
@@ -90,7 +93,7 @@ def section_markdown(section: Section) -> str:
     """All systems and metrics of a section, then how each metric was made."""
     metrics = section.metrics
     header = ["system", "what it is", "n"]
-    header += [f"{markdown(name)} {arrow(each.higher_is_better)}" for name, each in metrics.items()]
+    header += [with_arrow(markdown(name), each.higher_is_better) for name, each in metrics.items()]
     rows = []
     best = {metric: best_labels(_estimates(section, metric)) for metric in metrics}
     for label, kind, estimates in systems(section):
@@ -129,7 +132,7 @@ def parts_markdown(section: Section) -> str:
             _cell(estimates.get(name), kind == "checkpoint" and label in best)
             for label, kind, estimates in shown
         ]
-        named = f"{markdown(name)} {arrow(each.higher_is_better)}"
+        named = with_arrow(markdown(name), each.higher_is_better)
         rows.append([named, format_count(each.n), *cells])
     return markdown_table(header, rows)
 
@@ -142,7 +145,7 @@ def metrics_markdown(section: Section) -> str:
         rows.append(
             [
                 markdown(metric),
-                "higher is better" if shown.higher_is_better else "lower is better",
+                direction(shown.higher_is_better),
                 markdown(shown.unit),
                 markdown(_distinct(each.denominator for each in estimates)),
                 markdown(_distinct(each.method for each in estimates)),
@@ -230,6 +233,8 @@ def _legend(sections: Sequence[Section]) -> str:
     estimates = [each for section in sections for each in section.metrics.values()]
     levels = _distinct(format_level(each.level) for each in estimates if each.low is not None)
     parts = ["↑ higher is better, ↓ lower is better"]
+    if any(each.higher_is_better is None for each in estimates):
+        parts[0] += ", without an arrow neither"
     if levels:
         parts.append(f"[low, high] is the {levels} interval")
     if any(len(section.results) > 1 for section in sections):

@@ -81,9 +81,23 @@ def format_level(level: float) -> str:
     return f"{100 * level:g} %"
 
 
-def arrow(higher_is_better: bool) -> str:
-    """The direction of better."""
-    return "↑" if higher_is_better else "↓"
+def arrow(higher_is_better: bool | None) -> str:
+    """The direction of better as a sign; none where neither direction is better."""
+    return {True: "↑", False: "↓", None: ""}[higher_is_better]
+
+
+def with_arrow(name: str, higher_is_better: bool | None) -> str:
+    """The name of a metric with the direction of better: "accuracy ↑", "zipf"."""
+    return f"{name} {arrow(higher_is_better)}".rstrip()
+
+
+def direction(higher_is_better: bool | None) -> str:
+    """The direction of better in words."""
+    return {
+        True: "higher is better",
+        False: "lower is better",
+        None: "neither direction is better",
+    }[higher_is_better]
 
 
 def plain(value: object) -> str:
