@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 RESAMPLES = 10_000
 CORPUS_RESAMPLES = 1_000  # of a metric that is computed anew from all samples each time
 LEVEL = 0.95
+FEW_UNITS = 5  # fewer than these that differ from the others say too little when drawn again
 
 
 def estimate(
@@ -39,9 +40,12 @@ def estimate(
     """The metric's value over all samples, with its 95% interval.
 
     Proportions (`interval="wilson"`) have Wilson's interval as long as each sample stands alone;
-    everything else is resampled. A perplexity too large for a float64 is `inf`, in the value and in
-    the bounds. Pass a fresh generator for each metric, so that the seed in `method` is all it takes
-    to draw the interval again.
+    everything else is resampled. Shares whose units are nearly all 0 or nearly all 1 cannot be:
+    where all agree, so does every resample, and the interval would be a point. They have Wilson's
+    interval with as many samples as there are units, which holds whatever the samples of a unit
+    have in common, and is too wide where that is little. A perplexity too large for a float64 is
+    `inf`, in the value and in the bounds. Pass a fresh generator for each metric, so that the seed
+    in `method` is all it takes to draw the interval again.
 
     Args:
         metric: what is estimated.
@@ -132,7 +136,26 @@ class _Sums:
     @property
     def resampled(self) -> bool:
         """Whether its interval is a bootstrap."""
-        return not self.wilson and not self.obstacle
+        return not self.wilson and not self.obstacle and not self.extreme
+
+    @property
+    def extreme(self) -> str:
+        """Where nearly all units of a share lie, "0" or "1"; empty where they do not."""
+        if self.metric.interval not in ("wilson", "share") or self.obstacle:
+            return ""
+        part, whole = self.measured.T
+        alike, where = max((int((part == 0).sum()), "0"), (int((part == whole).sum()), "1"))
+        most = 2 * alike > len(part) and len(part) - alike < FEW_UNITS
+        return where if most else ""
+
+    @property
+    def effective(self) -> float:
+        """How many units of equal weight say as much about a share, each with one voice.
+
+        The variance of the weighted mean of votes is p (1 - p) / effective (Kish 1965).
+        """
+        weights = self.measured[:, 1]
+        return float(weights.sum() ** 2 / (weights**2).sum())
 
 
 def _estimate_sums(sums: _Sums, drawn: NDArray[np.float64] | None, seed: str) -> Estimate:
@@ -150,6 +173,13 @@ def _estimate_sums(sums: _Sums, drawn: NDArray[np.float64] | None, seed: str) ->
         elif sums.wilson:
             low, high = wilson(float(total[0]), len(sums.table))
             method = f"{LEVEL:.0%} Wilson score interval over {len(sums.table)} samples"
+        elif sums.extreme:
+            low, high = wilson(value * sums.effective, sums.effective)
+            method = (
+                f"{LEVEL:.0%} Wilson score interval over {sums.effective:.4g} effective"
+                f" {sums.kind}s: of {len(sums.measured)} so many are {sums.extreme} that resamples"
+                " are too alike"
+            )
         else:
             method = f"no interval: {sums.obstacle}"
     denominator = len(sums.table) if metric.count is None else total[metric.count]
@@ -284,7 +314,7 @@ def sum_groups(statistics: NDArray[np.float64], groups: Sequence[str]) -> NDArra
     return sums
 
 
-def wilson(right: float, n: int, level: float = LEVEL) -> tuple[float, float]:
+def wilson(right: float, n: float, level: float = LEVEL) -> tuple[float, float]:
     """Interval of a proportion, `right` of n > 0 (Wilson 1927), without continuity correction."""
     z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
     share = right / n

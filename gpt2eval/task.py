@@ -42,8 +42,9 @@ class Metric:
     per       what the denominator counts: "words", "tokens", "bytes", "passages"
     higher_is_better  None where neither direction is: nothing is then marked as best
     count     index of the statistic that is the denominator; None: the number of samples
-    interval  "bootstrap", "wilson" for a share of samples that are right (statistics: right, 1), or
-              "none" where a resample is not like a sample: a text drawn twice repeats itself
+    interval  "bootstrap", "wilson" for a share of samples that are right (statistics: right, 1),
+              "share" for another mean of numbers from 0 to 1 (statistics: number * weight, weight),
+              or "none" where a resample is not like a sample: a text drawn twice repeats itself
     signature everything in the metric that can change the number (sacrebleu's, say)
     part      name of the part of the samples that the metric is over; empty: all of them
     member    whether a sample belongs to that part; None: every sample does

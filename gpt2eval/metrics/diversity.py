@@ -178,6 +178,7 @@ def repetition(n: int = 4, per: str = "texts") -> Metric:
         "fraction",
         f"{per} of {n} words or more",
         higher_is_better=False,
+        interval="share",
         signature="words:white space",
     )
 
