@@ -8,12 +8,13 @@ from dataclasses import astuple, dataclass, field
 from textwrap import wrap
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gpt2eval.report import plots
 from gpt2eval.report.plots import DOUBLE, SINGLE, Axis, Dot
-from gpt2eval.report.position import Curve, loss_by_position
+from gpt2eval.report.position import FEWEST, Curve, loss_by_position
 from gpt2eval.report.reliability import METRIC as CALIBRATION
 from gpt2eval.report.reliability import Bin, reliability
 from gpt2eval.report.sections import Section, data_mark, distinguish, file_stems
@@ -212,14 +213,23 @@ def _position_picture(
     clusters = "; ".join(dict.fromkeys(curve.clusters for curve in curves.values()))
     caption = (
         f"{section.title}: mean loss of a token against the number of tokens before it, in bins of "
-        f"powers of two. Bands are 1.96 standard errors either way, taken between {clusters}."
+        f"powers of two. Bands are 95 % intervals, by Student's t between {clusters}."
     )
+    if any(np.isnan(curve.half).any() for curve in curves.values()):
+        few = "of these" if len(clusters.split("; ")) > 1 else clusters.split()[-1]
+        caption += f" A point without one has tokens of fewer than {FEWEST} {few}."
     header = ["checkpoint", "context_first", "context_last", "nats_per_token", "standard_error"]
     rows = [
         [label, *(cell.item() for cell in cells), curve.clusters, data_mark(section.first)]
         for label, curve in curves.items()
         for cells in zip(
-            curve.first, curve.last, curve.mean, curve.error, curve.tokens, strict=True
+            curve.first,
+            curve.last,
+            curve.mean,
+            curve.error,
+            curve.tokens,
+            curve.counts,
+            strict=True,
         )
     ]
     return Picture(
@@ -228,7 +238,7 @@ def _position_picture(
         caption,
         plots.save(figure),
         section.title,
-        ([*header, "tokens", "error_between", "notice"], rows),
+        ([*header, "tokens", "clusters", "error_between", "notice"], rows),
     )
 
 
