@@ -213,7 +213,7 @@ def _position_picture(
     clusters = "; ".join(dict.fromkeys(curve.clusters for curve in curves.values()))
     caption = (
         f"{section.title}: mean loss of a token against the number of tokens before it, in bins of "
-        f"powers of two. Bands are 95 % intervals, by Student's t between {clusters}."
+        f"powers of two. Bands and bars are 95 % intervals, by Student's t between {clusters}."
     )
     if any(np.isnan(curve.half).any() for curve in curves.values()):
         few = "of these" if len(clusters.split("; ")) > 1 else clusters.split()[-1]

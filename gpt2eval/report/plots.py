@@ -147,8 +147,8 @@ def draw_positions(ax: Axes, curves: Mapping[str, Curve], looks: Mapping[str, in
         # A band between neighbours does not show an interval that stands alone; a bar does.
         ends = np.concatenate([[False], np.isfinite(curve.half), [False]])
         alone = ends[1:-1] & ~ends[:-2] & ~ends[2:]
-        bar = {"color": style["color"], "linewidth": 1.1}
-        ax.vlines(curve.centre[alone], low[alone], high[alone], **bar)
+        bar = {"ecolor": style["color"], "elinewidth": 1.1, "capsize": 3.5, "fmt": "none"}
+        ax.errorbar(curve.centre[alone], curve.mean[alone], curve.half[alone], **bar)
         # When the colours begin again, so does a line of another kind.
         kind = ("-", "--", ":")[looks[label] // len(COLOURS) % 3]
         line = {**style, "linestyle": kind, "markeredgewidth": 0}
