@@ -240,6 +240,8 @@ def _corpus_interval(
         drawn = rng.integers(0, len(units), size=len(units))
         values.append(float(metric.value([rows[i] for unit in drawn for i in units[unit]])))
     values.sort()
+    if values[0] == values[-1]:
+        return None, None, f"no interval: all resamples of the {len(units)} {kind}s agree"
     tail = (1 - LEVEL) / 2 * (CORPUS_RESAMPLES - 1)
     return (
         values[floor(tail)],
