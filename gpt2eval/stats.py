@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpt2eval.errors import DataError
+from gpt2eval.errors import DataError, TaskError
 from gpt2eval.types import Estimate
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def estimate(
 
     Raises:
         DataError: there is no sample.
+        TaskError: the metric says it is a share, and has not two statistics.
     """
     (found,) = estimate_all([(metric, statistics, groups)], lambda: rng)
     return found
@@ -143,6 +144,11 @@ class _Sums:
         """Where nearly all units of a share lie, "0" or "1"; empty where they do not."""
         if self.metric.interval not in ("wilson", "share") or self.obstacle:
             return ""
+        if self.table.shape[1] != 2:
+            raise TaskError(
+                f"metric {self.metric.name!r} has {self.table.shape[1]} statistics a sample;"
+                f" expected two, a number and its weight, for interval={self.metric.interval!r}"
+            )
         part, whole = self.measured.T
         alike, where = max((int((part == 0).sum()), "0"), (int((part == whole).sum()), "1"))
         most = 2 * alike > len(part) and len(part) - alike < FEW_UNITS

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 
-from gpt2eval.errors import DataError
+from gpt2eval.errors import DataError, TaskError
 from gpt2eval.metrics import accuracy, perplexity
 from gpt2eval.stats import bootstrap, estimate, estimate_all, resample, sum_groups, wilson
 from gpt2eval.task import Metric
@@ -254,6 +254,11 @@ def test_few_units_that_differ_are_not_resampled(end: float, differ: int) -> Non
 def test_few_units_that_are_all_mixed_are_resampled() -> None:
     result = run(SHARE, np.array([[1.0, 3.0], [2.0, 4.0], [1.0, 2.0]]))
     assert result.method.startswith("95% percentile bootstrap over 3 samples")
+
+
+def test_a_share_has_two_statistics() -> None:
+    with pytest.raises(TaskError, match=r"'word_perplexity' has 3 statistics.*interval='share'"):
+        run(SHARE, np.ones((4, 3)))
 
 
 def test_what_is_no_share_is_resampled_whatever_it_is() -> None:
