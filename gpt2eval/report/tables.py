@@ -234,7 +234,7 @@ def _legend(sections: Sequence[Section]) -> str:
     levels = _distinct(format_level(each.level) for each in estimates if each.low is not None)
     parts = ["↑ higher is better, ↓ lower is better"]
     if any(each.higher_is_better is None for each in estimates):
-        parts[0] += ", without an arrow neither"
+        parts[0] += ", no arrow: neither"
     if levels:
         parts.append(f"[low, high] is the {levels} interval")
     if any(len(section.results) > 1 for section in sections):

@@ -110,7 +110,7 @@ def test_where_neither_direction_is_better_nothing_is_best() -> None:
     for text in (summary_markdown(sections), section_markdown(sections[0])):
         assert "**" not in text
         assert "| zipf |" in text
-        assert "↑ higher is better, ↓ lower is better, without an arrow neither; " in text
+        assert "↑ higher is better, ↓ lower is better, no arrow: neither; " in text
     assert "| zipf | neither direction is better | coefficient |" in section_markdown(sections[0])
     (row,) = csv.DictReader(io.StringIO(summary_csv(sections)))
     assert row["higher_is_better"] == ""
