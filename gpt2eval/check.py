@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 from gpt2eval.compare import Settings, compare_labelled, label, names
 from gpt2eval.errors import ComparisonError, UsageError
 from gpt2eval.report.differences import format_difference, format_side
-from gpt2eval.report.text import arrow, format_value, markdown, plain
+from gpt2eval.report.text import format_value, markdown, plain, with_arrow
 from gpt2eval.results import write_atomically
 from gpt2eval.types import Comparison, Result
 
@@ -213,7 +213,7 @@ def cells(one: Check) -> tuple[str, ...]:
     if one.margin.unit == "%":
         allowed += f" ({format_value(one.margin.of(comparison), comparison.unit)})"
     return (
-        f"{comparison.task}/{comparison.metric} {arrow(comparison.higher_is_better)}",
+        with_arrow(f"{comparison.task}/{comparison.metric}", comparison.higher_is_better),
         format_side(comparison, comparison.baseline_value, None),
         format_side(comparison, comparison.candidate_value, None),
         format_difference(comparison),

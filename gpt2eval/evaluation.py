@@ -256,10 +256,12 @@ def _score(
                 on_plan=progress.plan,
             ):
                 progress.advance(reply.tokens)
-                for number, index, position in asked[requests[reply.number]]:
+                who = asked[requests[reply.number]]
+                for number in {number for number, *_ in who}:  # once, however many samples ask
+                    runs[number].tokens += reply.tokens
+                    runs[number].seconds += reply.seconds
+                for number, index, position in who:
                     item, key = runs[number], (number, index)
-                    item.tokens += reply.tokens
-                    item.seconds += reply.seconds
                     answers[key][position] = final(item.work.protocol, reply.response)
                     if len(answers[key]) < wanted.get(key, len(item.work.requests[index])):
                         continue

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpt2eval.errors import DataError
+from gpt2eval.errors import DataError, TaskError
 from gpt2eval.types import Estimate
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ RESAMPLES = 10_000
 CORPUS_RESAMPLES = 1_000  # of a metric that is computed anew from all samples each time
 LEVEL = 0.95
 CELLS = 1 << 18  # of a block of draws; it stays in the cache of the processor
+FEW_UNITS = 5  # fewer than these that differ from the others say too little when drawn again
 
 
 def estimate(
@@ -40,9 +41,12 @@ def estimate(
     """The metric's value over all samples, with its 95% interval.
 
     Proportions (`interval="wilson"`) have Wilson's interval as long as each sample stands alone;
-    everything else is resampled. A perplexity too large for a float64 is `inf`, in the value and in
-    the bounds. Pass a fresh generator for each metric, so that the seed in `method` is all it takes
-    to draw the interval again.
+    everything else is resampled. Shares whose units are nearly all 0 or nearly all 1 cannot be:
+    where all agree, so does every resample, and the interval would be a point. They have Wilson's
+    interval with as many samples as there are units, which holds whatever the samples of a unit
+    have in common, and is too wide where that is little. A perplexity too large for a float64 is
+    `inf`, in the value and in the bounds. Pass a fresh generator for each metric, so that the seed
+    in `method` is all it takes to draw the interval again.
 
     Args:
         metric: what is estimated.
@@ -53,6 +57,7 @@ def estimate(
 
     Raises:
         DataError: there is no sample.
+        TaskError: the metric says it is a share, and has not two statistics.
     """
     (found,) = estimate_all([(metric, statistics, groups)], lambda: rng)
     return found
@@ -133,7 +138,31 @@ class _Sums:
     @property
     def resampled(self) -> bool:
         """Whether its interval is a bootstrap."""
-        return not self.wilson and not self.obstacle
+        return not self.wilson and not self.obstacle and not self.extreme
+
+    @property
+    def extreme(self) -> str:
+        """Where nearly all units of a share lie, "0" or "1"; empty where they do not."""
+        if self.metric.interval not in ("wilson", "share") or self.obstacle:
+            return ""
+        if self.table.shape[1] != 2:
+            raise TaskError(
+                f"metric {self.metric.name!r} has {self.table.shape[1]} statistics a sample;"
+                f" expected two, a number and its weight, for interval={self.metric.interval!r}"
+            )
+        part, whole = self.measured.T
+        alike, where = max((int((part == 0).sum()), "0"), (int((part == whole).sum()), "1"))
+        most = 2 * alike > len(part) and len(part) - alike < FEW_UNITS
+        return where if most else ""
+
+    @property
+    def effective(self) -> float:
+        """How many units of equal weight say as much about a share, each with one voice.
+
+        The variance of the weighted mean of votes is p (1 - p) / effective (Kish 1965).
+        """
+        weights = self.measured[:, 1]
+        return float(weights.sum() ** 2 / (weights**2).sum())
 
 
 def _estimate_sums(sums: _Sums, drawn: NDArray[np.float64] | None, seed: str) -> Estimate:
@@ -151,6 +180,13 @@ def _estimate_sums(sums: _Sums, drawn: NDArray[np.float64] | None, seed: str) ->
         elif sums.wilson:
             low, high = wilson(float(total[0]), len(sums.table))
             method = f"{LEVEL:.0%} Wilson score interval over {len(sums.table)} samples"
+        elif sums.extreme:
+            low, high = wilson(value * sums.effective, sums.effective)
+            method = (
+                f"{LEVEL:.0%} Wilson score interval over {sums.effective:.4g} effective"
+                f" {sums.kind}s: of {len(sums.measured)} so many are {sums.extreme} that resamples"
+                " are too alike"
+            )
         else:
             method = f"no interval: {sums.obstacle}"
     denominator = len(sums.table) if metric.count is None else total[metric.count]
@@ -211,6 +247,8 @@ def _corpus_interval(
         drawn = rng.integers(0, len(units), size=len(units))
         values.append(float(metric.value([rows[i] for unit in drawn for i in units[unit]])))
     values.sort()
+    if values[0] == values[-1]:
+        return None, None, f"no interval: all resamples of the {len(units)} {kind}s agree"
     tail = (1 - LEVEL) / 2 * (CORPUS_RESAMPLES - 1)
     return (
         values[floor(tail)],
@@ -289,7 +327,7 @@ def sum_groups(statistics: NDArray[np.float64], groups: Sequence[str]) -> NDArra
     return sums
 
 
-def wilson(right: float, n: int, level: float = LEVEL) -> tuple[float, float]:
+def wilson(right: float, n: float, level: float = LEVEL) -> tuple[float, float]:
     """Interval of a proportion, `right` of n > 0 (Wilson 1927), without continuity correction."""
     z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
     share = right / n

@@ -40,9 +40,11 @@ class Metric:
     value     sums [..., k] -> values [...]; must accept leading axes, since intervals resample
     unit      of the value: "perplexity", "bits", "fraction", "points"
     per       what the denominator counts: "words", "tokens", "bytes", "passages"
+    higher_is_better  None where neither direction is: nothing is then marked as best
     count     index of the statistic that is the denominator; None: the number of samples
-    interval  "bootstrap", "wilson" for a share of samples that are right (statistics: right, 1), or
-              "none" where a resample is not like a sample: a text drawn twice repeats itself
+    interval  "bootstrap", "wilson" for a share of samples that are right (statistics: right, 1),
+              "share" for another mean of numbers from 0 to 1 (statistics: number * weight, weight),
+              or "none" where a resample is not like a sample: a text drawn twice repeats itself
     signature everything in the metric that can change the number (sacrebleu's, say)
     part      name of the part of the samples that the metric is over; empty: all of them
     member    whether a sample belongs to that part; None: every sample does
@@ -56,7 +58,7 @@ class Metric:
     value: Callable[[Any], NDArray[np.float64]]
     unit: str
     per: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     count: int | None = -1
     interval: str = "bootstrap"
     signature: str = ""

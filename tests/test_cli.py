@@ -295,6 +295,8 @@ def test_tasks_and_explain(tmp_path):
     assert told.returncode == 0
     for text in ("wikitext2@lm-eval", "wikitext2@hf-docs-512", "241,335", "29.41", "@lm-eval"):
         assert text in told.stdout
+    told = gpt2eval("explain", "open_generation@greedy", cwd=tmp_path)
+    assert "zipf: coefficient, over texts; neither direction is better" in told.stdout
     wrong = gpt2eval("explain", "wikitext", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "did you mean" in wrong.stderr

@@ -25,6 +25,7 @@ def blocks(document: str, language: str) -> list[str]:
 def capitals(tmp_path: Path) -> Task:
     """The example of CONTRIBUTING.md, found the way a user's own file is."""
     (example,) = blocks("CONTRIBUTING.md", "python")
+    assert len(example.splitlines()) < 40
     directory = tmp_path / "my tasks"
     directory.mkdir()
     (directory / "capitals.py").write_text(example, encoding="utf-8")

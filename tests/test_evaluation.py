@@ -126,6 +126,28 @@ def assert_same(results: list[Any], others: list[Any]) -> None:
             assert replace(item, value=0, low=0, high=0) == replace(wanted, value=0, low=0, high=0)
 
 
+# ---- cost ---------------------------------------------------------------------------------------
+
+
+def test_a_request_of_many_samples_costs_each_run_once(
+    score: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The two verdicts of sst2 without a sentence, which every sample asks for."""
+    cost = [0, 0.0]
+    original = runner.answer
+
+    def answer(*arguments: Any, **options: Any) -> Iterator[Any]:
+        for reply in original(*arguments, **options):
+            cost[0] += reply.tokens
+            cost[1] += reply.seconds
+            yield reply
+
+    monkeypatch.setattr(runner, "answer", answer)
+    (result,) = score("sst2@lm-eval", data="bundled")
+    assert result.run["tokens"] == cost[0]
+    assert result.run["seconds"] == pytest.approx(cost[1], abs=1e-3)
+
+
 # ---- killed and resumed -------------------------------------------------------------------------
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import gpt2eval
+from gpt2eval.results import load_results
+from tests.test_docs import blocks
 
 ROOT = Path(__file__).parents[1]
 MEGABYTE = 1_000_000
@@ -163,6 +165,63 @@ def test_wheel_works_in_an_empty_directory(installed, tmp_path):
     assert done.returncode == 0, done.stderr
     for path in done.stdout.split("\n")[:2]:
         assert Path(path).is_relative_to(installed)
+
+
+@pytest.fixture(scope="module")
+def with_plugin(distributions, tmp_path_factory):
+    """The `gpt2eval` of an environment that has nothing but ours and the package of CONTRIBUTING.
+
+    What both depend on comes from the environment that runs the tests, whose own gpt2eval stands
+    behind the installed one.
+    """
+    work = tmp_path_factory.mktemp("plugin")
+    source, venv = work / "source", work / "venv"
+    source.mkdir()
+    for language, name in (("python", "gpt2eval_capitals.py"), ("toml", "pyproject.toml")):
+        (block,) = blocks("CONTRIBUTING.md", language)
+        (source / name).write_text(block, encoding="utf-8")
+    build = ["build", "--wheel", "--no-isolation", "--outdir", str(work), str(source)]
+    done = subprocess.run([sys.executable, "-m", *build], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    (wheel,) = work.glob("gpt2eval_capitals-*.whl")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    python = next(path for path in venv.glob("*/python*") if path.is_file())
+    pip = ["pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([sys.executable, "-m", *pip, str(distributions[1]), str(wheel)], check=True)
+    (packages,) = venv.glob("**/site-packages")
+    borrowed = [path for path in sys.path if Path(path).name == "site-packages"]
+    (packages / "borrowed.pth").write_text("\n".join(borrowed))
+    return python.parent / "gpt2eval"
+
+
+def test_the_package_of_contributing_works_beside_ours(with_plugin, tmp_path):
+    rows = '{"country": "France", "capital": "Paris"}\n{"country": "Peru", "capital": "Lima"}\n'
+    (tmp_path / "data" / "capitals").mkdir(parents=True)
+    (tmp_path / "data" / "capitals" / "test.jsonl").write_text(rows)
+
+    def called(*arguments):
+        done = subprocess.run(
+            arguments,
+            cwd=tmp_path,
+            env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    python = with_plugin.with_name("python")
+    where = called(python, "-c", "import gpt2eval, gpt2eval_capitals; print(gpt2eval.__file__)")
+    assert Path(where).is_relative_to(python.parents[1])
+    listed = called(with_plugin, "tasks")
+    assert "capitals@greedy" in listed
+    assert "lambada@openai" in listed
+    asked = ["--tasks", "capitals", "--model", "demo-base", "--data", "data"]
+    shown = called(with_plugin, "run", *asked)
+    assert "capitals@greedy" in shown
+    (result,) = load_results(tmp_path / "results")
+    assert result.metrics["accuracy"].denominator == "2 countries"
+    assert result.data["selected"] == 2
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-test.lock"])

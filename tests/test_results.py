@@ -317,13 +317,14 @@ def result(**metrics: Estimate) -> Result:
 NUMBERS = st.floats(allow_nan=False)
 
 
-@given(NUMBERS, NUMBERS | st.none(), NUMBERS | st.none(), TEXT)
+@given(NUMBERS, NUMBERS | st.none(), NUMBERS | st.none(), TEXT, st.booleans() | st.none())
 def test_results_are_read_as_written(
-    tmp_path_factory: Any, value: float, low: Any, high: Any, signature: str
+    tmp_path_factory: Any, value: float, low: Any, high: Any, signature: str, higher: bool | None
 ) -> None:
-    """Infinity is a finding and is kept; so is an interval that does not exist."""
+    """Infinity is a finding and is kept; so is an interval, or a direction, that does not exist."""
     directory = tmp_path_factory.mktemp("run")
-    written = result(m=estimate(value, low=low, high=high, signature=signature))
+    given = estimate(value, low=low, high=high, signature=signature)
+    written = result(m=replace(given, higher_is_better=higher))
     write_result(written, directory)
     assert read_result(directory) == replace(written, path=directory)
     json.loads(

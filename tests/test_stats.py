@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 
-from gpt2eval.errors import DataError
+from gpt2eval.errors import DataError, TaskError
 from gpt2eval.metrics import accuracy, perplexity
 from gpt2eval.stats import bootstrap, estimate, estimate_all, resample, sum_groups, wilson
 from gpt2eval.task import Metric
@@ -138,8 +138,8 @@ def test_estimate_of_a_proportion() -> None:
     assert alone.denominator == "10 passages"
     assert run(ACCURACY, right, [str(i) for i in range(10)]) == alone
     # Wilson's formula holds for independent samples only
-    grouped = run(ACCURACY, right, ["a"] * 3 + ["b"] * 3 + [""] * 4)
-    assert grouped.method.startswith("95% percentile bootstrap over 6 groups")
+    grouped = run(ACCURACY, right, list("abcabccbad"))
+    assert grouped.method.startswith("95% percentile bootstrap over 4 groups")
     assert grouped.value == alone.value
 
 
@@ -210,3 +210,91 @@ def test_resampled_sums_are_those_of_the_drawn_units() -> None:
         rng = np.random.default_rng(3)
         expected = [units[rng.integers(0, 17, size=17)].sum(axis=0) for _ in range(50)]
         np.testing.assert_allclose(sums, expected, rtol=1e-12)
+
+
+# ---- shares at the ends -------------------------------------------------------------------------
+
+
+SHARE = replace(PERPLEXITY, value=mean, unit="fraction", interval="share")
+
+
+def test_groups_that_all_agree_have_an_interval() -> None:
+    # ten groups of three, all of them wrong: the interval of ten samples, not of thirty
+    groups = [f"g{i // 3}" for i in range(30)]
+    wrong, right = np.tile([0.0, 1.0], (30, 1)), np.ones((30, 2))
+    none, every = run(ACCURACY, wrong, groups), run(ACCURACY, right, groups)
+    assert (none.value, none.low, none.high) == (0, *wilson(0, 10))
+    assert (every.value, every.low, every.high) == (1, *wilson(10, 10))
+    assert none.method == (
+        "95% Wilson score interval over 10 effective groups: of 10 so many are 0 that resamples are"
+        " too alike"
+    )
+    assert every.method == none.method.replace(" are 0 ", " are 1 ")
+
+
+def test_unequal_groups_that_agree_count_for_less() -> None:
+    # the variance of a mean of votes weighted 8, 1, 1 is that of 100 / 66 equal votes
+    groups = ["a"] * 8 + ["b", "c"]
+    result = run(ACCURACY, np.tile([0.0, 1.0], (10, 1)), groups)
+    assert (result.low, result.high) == wilson(0, 100 / 66)
+    assert "over 1.515 effective groups: of 3 " in result.method
+
+
+@pytest.mark.parametrize("end", [0.0, 1.0])
+@pytest.mark.parametrize("differ", [0, 4, 5])
+def test_few_units_that_differ_are_not_resampled(end: float, differ: int) -> None:
+    numbers = [0.3] * differ + [end] * (40 - differ)
+    result = run(SHARE, np.column_stack([numbers, np.ones(40)]))
+    if differ == 5:
+        assert result.method.startswith("95% percentile bootstrap over 40 samples")
+    else:
+        assert (result.low, result.high) == pytest.approx(wilson(sum(numbers), 40))
+
+
+def test_few_units_that_are_all_mixed_are_resampled() -> None:
+    result = run(SHARE, np.array([[1.0, 3.0], [2.0, 4.0], [1.0, 2.0]]))
+    assert result.method.startswith("95% percentile bootstrap over 3 samples")
+
+
+def test_a_share_has_two_statistics() -> None:
+    with pytest.raises(TaskError, match=r"'word_perplexity' has 3 statistics.*interval='share'"):
+        run(SHARE, np.ones((4, 3)))
+
+
+def test_what_is_no_share_is_resampled_whatever_it_is() -> None:
+    result = run(PERPLEXITY, np.tile([0.0, 1.0], (40, 1)))
+    assert (result.value, result.low, result.high) == (1, 1, 1)
+    assert result.method.startswith("95% percentile bootstrap")
+
+
+@pytest.mark.parametrize("together", [0.05, 0.3, 1.0])
+@pytest.mark.parametrize("share", [0.005, 0.98])
+def test_intervals_of_rare_shares_cover_the_truth(
+    share: float, together: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thirty groups of 1 to 19 samples that agree more or less; together: their correlation.
+
+    A bootstrap covers the truth in a third of the cases at worst.
+    """
+    from gpt2eval import stats
+
+    monkeypatch.setattr(stats, "RESAMPLES", 200)
+    rng, covered, naive = np.random.default_rng(5), [], []
+    for _ in range(300):
+        sizes, spread = rng.integers(1, 20, 30), 1 / together - 1
+        chances = (
+            rng.beta(share * spread, (1 - share) * spread, 30) if spread else rng.random(30) < share
+        )
+        right = rng.binomial(sizes, chances)
+        rows = [
+            [float(n < k), 1.0] for size, k in zip(sizes, right, strict=True) for n in range(size)
+        ]
+        groups = [f"g{number}" for number, size in enumerate(sizes) for _ in range(size)]
+        found = estimate(ACCURACY, rows, groups, rng)
+        assert found.low is not None
+        assert found.high is not None
+        covered.append(found.low <= share <= found.high)
+        low, high = bootstrap(np.array(rows), mean, rng, 200, groups)
+        naive.append(low <= share <= high)
+    assert np.mean(covered) > 0.92
+    assert np.mean(naive) < np.mean(covered)

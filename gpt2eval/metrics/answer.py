@@ -97,7 +97,7 @@ def _answer(
         "fraction",
         per,
         higher_is_better=True,
-        interval="wilson" if wilson else "bootstrap",
+        interval="wilson" if wilson else "share",
         signature=f"normalize:{normalize.__name__}|golds:{golds}",
     )
 

@@ -75,11 +75,16 @@ def zipf(per: str = "texts") -> Metric:
         ranks = np.arange(1, len(counts[:RANKS]) + 1)
         return float(-np.polyfit(np.log(ranks), np.log(counts[:RANKS]), 1)[0])
 
-    return _corpus("zipf", value, "coefficient", per, higher_is_better=False)
+    return _corpus("zipf", value, "coefficient", per, higher_is_better=None)
 
 
 def _corpus(
-    name: str, value: Callable[[Texts], float], unit: str, per: str, *, higher_is_better: bool
+    name: str,
+    value: Callable[[Texts], float],
+    unit: str,
+    per: str,
+    *,
+    higher_is_better: bool | None,
 ) -> Metric:
     return Metric(
         name,
@@ -173,6 +178,7 @@ def repetition(n: int = 4, per: str = "texts") -> Metric:
         "fraction",
         f"{per} of {n} words or more",
         higher_is_better=False,
+        interval="share",
         signature="words:white space",
     )
 

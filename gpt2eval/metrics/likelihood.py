@@ -65,7 +65,7 @@ def written_perplexity(name: str = "written_perplexity") -> Metric:
         _exp_ratio,
         "perplexity",
         "tokens",
-        higher_is_better=False,
+        higher_is_better=None,
         signature="scorer:the model itself",
         confident=True,
     )
@@ -87,7 +87,7 @@ def scorer_perplexity(name: str = "scorer_perplexity") -> Metric:
         _exp_ratio,
         "perplexity",
         "tokens",
-        higher_is_better=False,
+        higher_is_better=None,
         signature="scorer:as recorded",
         confident=True,
     )

@@ -43,6 +43,6 @@ def macro(metric: Metric, size: Callable[[Sample], float], per: str) -> Metric:
         name=f"{metric.name}_macro",
         stats=stats,
         per=per,
-        interval="bootstrap",
+        interval="share",
         signature=f"{metric.signature}|weights:1/part",
     )

@@ -23,107 +23,131 @@ def dialogue(dataset: Dataset) -> tuple[Protocol, ...]:
     a list of strings, and `replies`, the numbers of the turns to be predicted. Speakers are `A:`
     and `B:` in turn, a line each.
     """
-    detail = (
-        "The speakers are A and B, a turn a line, the text as the data have it; a reply follows a"
-        " space after its speaker and ends with its line."
+    return _perplexity(dataset), _hits(dataset), _greedy(dataset)
+
+
+# ---- protocols ----------------------------------------------------------------------------------
+
+_DETAIL = (
+    "The speakers are A and B, a turn a line, the text as the data have it; a reply follows a"
+    " space after its speaker and ends with its line."
+)
+_PROMPT = {"prompt": "background, then lines `A: turn`, `B: turn`"}
+
+
+def _perplexity(dataset: Dataset) -> Protocol:
+    return Protocol(
+        name="perplexity",
+        summary="perplexity of the reply, per word and per token",
+        detail=f"{_DETAIL} Divided by the words between white space plus one line end a reply.",
+        dataset=dataset,
+        samples=_samples,
+        requests=_ask_reply,
+        metrics=(
+            metrics.perplexity(
+                "word_perplexity", "words and line ends", lambda s: s.fields["words+eos"]
+            ),
+            metrics.token_perplexity(),
+        ),
+        options=_PROMPT,
     )
 
-    def samples(rows: Iterable[Row]) -> Iterator[Sample]:
-        rows = list(rows)
-        pool = [(row["id"], row["turns"][turn]) for row in rows for turn in row["replies"]]
-        random = np.random.default_rng(0)
-        for row in rows:
-            for turn in row["replies"]:
-                reply = row["turns"][turn]
-                candidates, gold = _candidates(pool, row["id"], reply, random)
-                yield Sample(
-                    id=f"{row['id']}/{turn + 1}",
-                    fields={
-                        "prompt": _conversation(row, turn),
-                        "choices": candidates,
-                        "gold": gold,
-                        "words+eos": len(reply.split()) + 1,
-                    },
-                    references=(reply,),
-                    group=row["id"],
-                )
 
-    def likelihood(sample: Sample) -> list[Request]:
-        return [Score(sample.fields["prompt"], f" {sample.references[0]}\n")]
-
-    def choice(sample: Sample) -> list[Request]:
-        prompt = sample.fields["prompt"]
-        return [Score(prompt, f" {text}\n") for text in sample.fields["choices"]]
-
-    def new(sample: Sample) -> list[Request]:
-        return [Generate(sample.fields["prompt"], 40, stop=("\n",))]
-
-    def another(sample: Sample, random: np.random.Generator) -> str:
-        others = [text for text in sample.fields["choices"] if text != sample.references[0]]
-        return str(others[random.integers(len(others))])
-
-    prompt = {"prompt": "background, then lines `A: turn`, `B: turn`"}
-    return (
-        Protocol(
-            name="perplexity",
-            summary="perplexity of the reply, per word and per token",
-            detail=f"{detail} Divided by the words between white space plus one line end a reply.",
-            dataset=dataset,
-            samples=samples,
-            requests=likelihood,
-            metrics=(
-                metrics.perplexity(
-                    "word_perplexity", "words and line ends", lambda s: s.fields["words+eos"]
-                ),
-                metrics.token_perplexity(),
-            ),
-            options=prompt,
+def _hits(dataset: Dataset) -> Protocol:
+    return Protocol(
+        name="hits",
+        summary=f"is the reply the likeliest of {CANDIDATES}, by sum and by mean",
+        detail=(
+            f"{_DETAIL} The reply stands among {CANDIDATES - 1} replies of other conversations"
+            f" of the set, drawn once for all; chance is {1 / CANDIDATES:.0%}. Short replies"
+            " are likely by themselves, so the mean per token is given as well."
         ),
-        Protocol(
-            name="hits",
-            summary=f"is the reply the likeliest of {CANDIDATES}, by sum and by mean",
-            detail=(
-                f"{detail} The reply stands among {CANDIDATES - 1} replies of other conversations"
-                f" of the set, drawn once for all; chance is {1 / CANDIDATES:.0%}. Short replies"
-                " are likely by themselves, so the mean per token is given as well."
-            ),
-            dataset=dataset,
-            samples=samples,
-            requests=choice,
-            metrics=(
-                metrics.choice_accuracy("sum", "replies", "hits_at_1"),
-                metrics.choice_accuracy("tokens", "replies", "hits_at_1_mean"),
-            ),
-            baselines={"chance": chance},
-            options={**prompt, "candidates": CANDIDATES, "candidates_seed": 0},
+        dataset=dataset,
+        samples=_samples,
+        requests=_ask_candidates,
+        metrics=(
+            metrics.choice_accuracy("sum", "replies", "hits_at_1"),
+            metrics.choice_accuracy("tokens", "replies", "hits_at_1_mean"),
         ),
-        Protocol(
-            name="greedy",
-            summary="a reply of 40 tokens at most, greedily: BLEU, F1 of words, distinct-n",
-            detail=(
-                f"{detail} F1 is that of SQuAD, as dialogue papers use it. A reply that is as good"
-                " as the one in the data shares few words with it: read these beside the floor, a"
-                " reply from another conversation."
-            ),
-            dataset=dataset,
-            samples=samples,
-            requests=new,
-            metrics=(
-                metrics.bleu(),
-                metrics.answer_f1(per="replies"),
-                metrics.distinct(1, "replies"),
-                metrics.distinct(2, "replies"),
-            ),
-            baselines={"other-reply": another},
-            options={
-                **prompt,
-                "max_new_tokens": 40,
-                "decoding": "greedy",
-                "scored": "first line",
-                "candidates_seed": 0,
-            },
-        ),
+        baselines={"chance": chance},
+        options={**_PROMPT, "candidates": CANDIDATES, "candidates_seed": 0},
     )
+
+
+def _greedy(dataset: Dataset) -> Protocol:
+    return Protocol(
+        name="greedy",
+        summary="a reply of 40 tokens at most, greedily: BLEU, F1 of words, distinct-n",
+        detail=(
+            f"{_DETAIL} F1 is that of SQuAD, as dialogue papers use it. A reply that is as good"
+            " as the one in the data shares few words with it: read these beside the floor, a"
+            " reply from another conversation."
+        ),
+        dataset=dataset,
+        samples=_samples,
+        requests=_ask_new,
+        metrics=(
+            metrics.bleu(),
+            metrics.answer_f1(per="replies"),
+            metrics.distinct(1, "replies"),
+            metrics.distinct(2, "replies"),
+        ),
+        baselines={"other-reply": _another},
+        options={
+            **_PROMPT,
+            "max_new_tokens": 40,
+            "decoding": "greedy",
+            "scored": "first line",
+            "candidates_seed": 0,
+        },
+    )
+
+
+# ---- what is asked ------------------------------------------------------------------------------
+
+
+def _ask_reply(sample: Sample) -> list[Request]:
+    return [Score(sample.fields["prompt"], f" {sample.references[0]}\n")]
+
+
+def _ask_candidates(sample: Sample) -> list[Request]:
+    prompt = sample.fields["prompt"]
+    return [Score(prompt, f" {text}\n") for text in sample.fields["choices"]]
+
+
+def _ask_new(sample: Sample) -> list[Request]:
+    return [Generate(sample.fields["prompt"], 40, stop=("\n",))]
+
+
+def _another(sample: Sample, random: np.random.Generator) -> str:
+    """A reply of another conversation: what a model scores that does not listen."""
+    others = [text for text in sample.fields["choices"] if text != sample.references[0]]
+    return str(others[random.integers(len(others))])
+
+
+# ---- samples ------------------------------------------------------------------------------------
+
+
+def _samples(rows: Iterable[Row]) -> Iterator[Sample]:
+    """A sample a reply, with the candidates it stands among; one generator draws them all."""
+    rows = list(rows)
+    pool = [(row["id"], row["turns"][turn]) for row in rows for turn in row["replies"]]
+    random = np.random.default_rng(0)
+    for row in rows:
+        for turn in row["replies"]:
+            reply = row["turns"][turn]
+            candidates, gold = _candidates(pool, row["id"], reply, random)
+            yield Sample(
+                id=f"{row['id']}/{turn + 1}",
+                fields={
+                    "prompt": _conversation(row, turn),
+                    "choices": candidates,
+                    "gold": gold,
+                    "words+eos": len(reply.split()) + 1,
+                },
+                references=(reply,),
+                group=row["id"],
+            )
 
 
 def _conversation(row: Row, turn: int) -> str:

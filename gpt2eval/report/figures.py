@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from gpt2eval.report import plots
@@ -25,7 +26,7 @@ from gpt2eval.report.panels import (
     score_axis,
 )
 from gpt2eval.report.plots import Dot
-from gpt2eval.report.position import Curve, loss_by_position
+from gpt2eval.report.position import FEWEST, Curve, loss_by_position
 from gpt2eval.report.reliability import METRIC as CALIBRATION
 from gpt2eval.report.reliability import Bin, reliability
 from gpt2eval.report.sections import Section, data_mark, distinguish, file_stems
@@ -199,15 +200,24 @@ def _position_picture(
     clusters = "; ".join(dict.fromkeys(curve.clusters for curve in curves.values()))
     caption = (
         f"{section.title}: mean loss of a token against the number of tokens before it, in bins of "
-        f"powers of two. Bands are 1.96 standard errors either way, taken between {clusters}."
+        f"powers of two. Bands and bars are 95 % intervals, by Student's t between {clusters}."
         f"{left_out([section])}"
     )
+    if any(np.isnan(curve.half).any() for curve in curves.values()):
+        few = "of these" if len(clusters.split("; ")) > 1 else clusters.split()[-1]
+        caption += f" A point without one has tokens of fewer than {FEWEST} {few}."
     header = ["checkpoint", "context_first", "context_last", "nats_per_token", "standard_error"]
     rows = [
         [label, *(cell.item() for cell in cells), curve.clusters, data_mark(section.first)]
         for label, curve in curves.items()
         for cells in zip(
-            curve.first, curve.last, curve.mean, curve.error, curve.tokens, strict=True
+            curve.first,
+            curve.last,
+            curve.mean,
+            curve.error,
+            curve.tokens,
+            curve.counts,
+            strict=True,
         )
     ]
     return Picture(
@@ -216,7 +226,7 @@ def _position_picture(
         caption,
         plots.save(figure),
         section.title,
-        ([*header, "tokens", "error_between", "notice"], rows),
+        ([*header, "tokens", "clusters", "error_between", "notice"], rows),
     )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
@@ -133,13 +134,18 @@ def draw_scores(ax: Axes, rows: Sequence[tuple[str, str]], dots: Sequence[Dot], 
 
 
 def draw_positions(ax: Axes, curves: Mapping[str, Curve], looks: Mapping[str, int]) -> None:
-    """Mean loss against context, a line and a band of 1.96 standard errors for each checkpoint."""
+    """Mean loss against context, a line and the band of its 95 % interval for each checkpoint."""
     strength = 0.2 if len(curves) <= 4 else 0.1  # many bands on top of each other turn to mud
     for label, curve in curves.items():
         style = look(looks[label])
-        low, high = curve.mean - 1.96 * curve.error, curve.mean + 1.96 * curve.error
+        low, high = curve.mean - curve.half, curve.mean + curve.half
         band = {"color": style["color"], "alpha": strength, "linewidth": 0, "zorder": 1}
         ax.fill_between(curve.centre, low, high, **band)
+        # A band between neighbours does not show an interval that stands alone; a bar does.
+        ends = np.concatenate([[False], np.isfinite(curve.half), [False]])
+        alone = ends[1:-1] & ~ends[:-2] & ~ends[2:]
+        bar = {"ecolor": style["color"], "elinewidth": 1.1, "capsize": 3.5, "fmt": "none"}
+        ax.errorbar(curve.centre[alone], curve.mean[alone], curve.half[alone], **bar)
         # When the colours begin again, so does a line of another kind.
         kind = ("-", "--", ":")[looks[label] // len(palette()) % 3]
         line = {**style, "linestyle": kind, "markeredgewidth": 0}

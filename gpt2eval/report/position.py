@@ -14,8 +14,9 @@ from gpt2eval.types import Record
 # A curve over context needs responses that reach far: below this mean length (tokens) a task is
 # made of short answers, not of running text.
 _LONG = 32
-# The standard error between fewer clusters than this is itself a guess.
-_CLUSTERS = 10
+# Between fewer clusters than this an error is a guess: of two, Student's t would make the band 12.7
+# standard errors wide either way.
+FEWEST = 3
 # Bins end at powers of two, so that a window of 1,024 tokens fills its last one and leaves nothing
 # over: 1, 2, 3-4, 5-8, ... up to 8 million tokens, which is more than anybody has.
 _BINS = 24
@@ -27,8 +28,9 @@ class Curve:
 
     first, last  context lengths of the bin in tokens, both included
     mean         nats per token over all scored tokens of the bin
-    error        standard error of the mean between clusters; NaN where a bin has one cluster
+    error        standard error of the mean between clusters; NaN where fewer than 3 have a token
     tokens       scored tokens in the bin
+    counts       clusters with a token in the bin
     clusters     what the error was taken between: "62 documents", "281 windows"
     """
 
@@ -37,7 +39,13 @@ class Curve:
     mean: NDArray[np.float64]
     error: NDArray[np.float64]
     tokens: NDArray[np.int64]
+    counts: NDArray[np.int64]
     clusters: str
+
+    @property
+    def half(self) -> NDArray[np.float64]:
+        """Half of the 95 % interval of each mean, by Student's t over its clusters."""
+        return _t(self.counts - 1) * self.error
 
     @property
     def centre(self) -> NDArray[np.float64]:
@@ -86,7 +94,7 @@ def _curve(
 ) -> Curve | None:
     names, cluster = np.unique(documents, return_inverse=True)
     noun = "documents"
-    if len(names) < _CLUSTERS:  # few long streams: their windows stand in for documents
+    if len(names) < FEWEST:  # one long stream: its windows stand in for documents
         cluster, noun = np.arange(len(documents)), "windows"
     loss, tokens = (_sum_by(cluster, each) for each in (loss, tokens))
     filled = np.flatnonzero(tokens.sum(axis=0))
@@ -100,10 +108,20 @@ def _curve(
     with np.errstate(divide="ignore", invalid="ignore"):
         residual = loss - mean * tokens
         error = np.sqrt(groups / (groups - 1) * (residual**2).sum(axis=0)) / total
+    error = np.where(groups < FEWEST, np.nan, error)
     last = np.minimum(2**filled, longest)
     first = 2**filled // 2 + 1
     clusters = f"{len(loss)} {noun}"
-    return Curve(first, last, mean, error, total.astype(np.int64), clusters)
+    return Curve(first, last, mean, error, total.astype(np.int64), groups, clusters)
+
+
+def _t(freedom: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The 97.5 % quantile of Student's t, to 1 % from 2 degrees of freedom on.
+
+    Cornish and Fisher's expansion about the normal quantile, as in Abramowitz and Stegun 26.7.5.
+    """
+    n = np.maximum(freedom, 1).astype(float)
+    return 1.96 + 2.3724 / n + 2.8225 / n**2 + 2.5558 / n**3 + 1.5895 / n**4
 
 
 def _sum_by(cluster: NDArray[np.int64], rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,7 +18,6 @@ from gpt2eval.report.sections import Section, data_mark, data_words
 from gpt2eval.report.text import (
     NOTHING,
     SAMPLE_NOTICE,
-    arrow,
     csv_text,
     direction,
     format_count,
@@ -26,6 +25,7 @@ from gpt2eval.report.text import (
     format_level,
     format_value,
     markdown,
+    with_arrow,
 )
 from gpt2eval.types import Estimate, Result
 
@@ -67,7 +67,7 @@ def summary_markdown(sections: Sequence[Section]) -> str:
             estimates = estimates_of(section, metric)
             best = best_labels(estimates)
             cells = [_cell(estimates.get(label), label in best) for label in labels]
-            named = with_arrow(metric, shown)
+            named = with_arrow(markdown(metric), shown.higher_is_better)
             rows.append(
                 [markdown(section.title), named, markdown(data_words(section.first)), *cells]
             )
@@ -95,7 +95,7 @@ def section_markdown(section: Section) -> str:
     """All systems and metrics of a section, then how each metric was made."""
     metrics = section.metrics
     header = ["system", "what it is", "n"]
-    header += [with_arrow(name, each) for name, each in metrics.items()]
+    header += [with_arrow(markdown(name), each.higher_is_better) for name, each in metrics.items()]
     rows = []
     best = {metric: best_labels(estimates_of(section, metric)) for metric in metrics}
     for label, kind, estimates in systems(section):
@@ -134,7 +134,8 @@ def parts_markdown(section: Section) -> str:
             _cell(estimates.get(name), kind == "checkpoint" and label in best)
             for label, kind, estimates in shown
         ]
-        rows.append([with_arrow(name, each), format_count(each.n), *cells])
+        named = with_arrow(markdown(name), each.higher_is_better)
+        rows.append([named, format_count(each.n), *cells])
     return markdown_table(header, rows)
 
 
@@ -252,11 +253,6 @@ def estimates_of(section: Section, metric: str) -> dict[str, Estimate]:
     }
 
 
-def with_arrow(metric: str, estimate: Estimate) -> str:
-    """The name of a metric with the direction of better."""
-    return f"{markdown(metric)} {arrow(estimate.higher_is_better)}".rstrip()
-
-
 def _cell(estimate: Estimate | None, bold: bool) -> str:
     if estimate is None:
         return NOTHING
@@ -270,6 +266,8 @@ def _legend(sections: Sequence[Section]) -> str:
     estimates = [each for section in sections for each in section.metrics.values()]
     levels = distinct(format_level(each.level) for each in estimates if each.low is not None)
     parts = ["↑ higher is better, ↓ lower is better"]
+    if any(each.higher_is_better is None for each in estimates):
+        parts[0] += ", no arrow: neither"
     if levels:
         parts.append(f"[low, high] is the {levels} interval")
     if any(len(section.results) > 1 for section in sections):

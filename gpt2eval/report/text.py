@@ -93,14 +93,22 @@ def format_level(level: float) -> str:
 
 
 def arrow(higher_is_better: bool | None) -> str:
-    """The direction of better; empty where neither is."""
+    """The direction of better as a sign; none where neither direction is better."""
     return {True: "↑", False: "↓", None: ""}[higher_is_better]
 
 
+def with_arrow(name: str, higher_is_better: bool | None) -> str:
+    """The name of a metric with the direction of better: "accuracy ↑", "zipf"."""
+    return f"{name} {arrow(higher_is_better)}".rstrip()
+
+
 def direction(higher_is_better: bool | None) -> str:
-    """The same in words."""
-    words = {True: "higher is better", False: "lower is better", None: "neither is better"}
-    return words[higher_is_better]
+    """The direction of better in words."""
+    return {
+        True: "higher is better",
+        False: "lower is better",
+        None: "neither direction is better",
+    }[higher_is_better]
 
 
 # An underscore between letters is plain text in CommonMark; names like `word_perplexity` stay

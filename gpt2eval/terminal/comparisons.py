@@ -18,8 +18,8 @@ from gpt2eval.report.differences import (
     mark,
 )
 from gpt2eval.report.text import (
-    arrow,
     format_level,
+    with_arrow,
 )
 from gpt2eval.types import Comparison
 
@@ -79,7 +79,7 @@ def _with_columns(rows: Sequence[Comparison], spared: Sequence[str]) -> Table:
             task = one.task
             table.add_row(Text(task, style="bold"))
         values = _columns(one)
-        name = f"  {one.metric} {arrow(one.higher_is_better)}"
+        name = with_arrow(f"  {one.metric}", one.higher_is_better)
         table.add_row(Text(name), *(Text(values[column]) for column in columns))
     return table
 

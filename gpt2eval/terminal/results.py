@@ -13,9 +13,9 @@ from gpt2eval.published import DIFFERS, MATCH, OTHER, judge
 from gpt2eval.report.sections import checkpoint_labels
 from gpt2eval.report.text import (
     SAMPLE_NOTICE,
-    arrow,
     format_estimate,
     format_value,
+    with_arrow,
 )
 from gpt2eval.types import Estimate, Result
 
@@ -39,7 +39,7 @@ def show_results(results: Sequence[Result], page: Path) -> None:
             cells = [
                 _cell(rows[label].metrics.get(metric)) if label in rows else "" for label in names
             ]
-            table.add_row(Text(f"  {metric} {arrow(shown.higher_is_better)}"), *cells)
+            table.add_row(Text(with_arrow(f"  {metric}", shown.higher_is_better)), *cells)
         for system, estimates in first.baselines.items():
             metric, shown = next(iter(estimates.items()))
             value = format_value(shown.value, shown.unit)

@@ -12,6 +12,7 @@ from rich.text import Text
 from gpt2eval.data import listed
 from gpt2eval.published import entries, models
 from gpt2eval.report.text import (
+    direction,
     format_value,
 )
 from gpt2eval.task import Protocol, Task
@@ -61,8 +62,8 @@ def _explanation(protocol: Protocol) -> Iterator[str]:
     for metric in protocol.metrics:
         if metric.part:
             continue
-        direction = "higher is better" if metric.higher_is_better else "lower is better"
-        yield f"{metric.name}: {metric.unit}, over {metric.per}; {direction}"
+        better = direction(metric.higher_is_better)
+        yield f"{metric.name}: {metric.unit}, over {metric.per}; {better}"
     if parts:
         yield f"and {len(parts)} numbers of parts: {parts[0]} ... {parts[-1]}"
     options = ", ".join(f"{key}={value}" for key, value in protocol.options.items())

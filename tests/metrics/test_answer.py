@@ -146,3 +146,7 @@ def test_interval_over_the_corpus() -> None:
     assert 0.1 < alone.high - alone.low < 0.3
     assert "over 4 groups" in run(1, [str(i % 4) for i in range(200)]).method
     assert run(1, ["one"] * 200).low is None
+    rows[:, 0] = 0
+    never = run(1, [""] * 200)
+    assert (never.value, never.low) == (0, None)
+    assert never.method == "no interval: all resamples of the 200 samples agree"

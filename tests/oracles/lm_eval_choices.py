@@ -91,6 +91,17 @@ def wsc273(data: Path) -> Rows:
     return rows
 
 
+def write_blimp(data: Path, target: Path, pairs: int) -> Path:
+    """A data directory with the first pairs of each paradigm that is a case, at `target`."""
+    path = target / "blimp/BLiMP.zip"
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for paradigm in PARADIGMS:
+            rows = blimp(data, paradigm)[:pairs]
+            archive.writestr(f"data/{paradigm}.jsonl", "".join(json.dumps(r) + "\n" for r in rows))
+    return target
+
+
 def blimp(data: Path, paradigm: str) -> Rows:
     with zipfile.ZipFile(data / "blimp/BLiMP.zip") as archive:
         text = archive.read(f"data/{paradigm}.jsonl").decode().rstrip("\n")
@@ -116,6 +127,24 @@ def measured(*names: str) -> dict[str, Any]:
         ]
     }
 
+
+# One of each term of linguistics that BLiMP has, and a second one that is among our samples.
+PARADIGMS = (
+    "anaphor_gender_agreement",
+    "animate_subject_trans",
+    "causative",
+    "determiner_noun_agreement_with_adj_irregular_1",
+    "distractor_agreement_relational_noun",
+    "ellipsis_n_bar_1",
+    "existential_there_quantifiers_1",
+    "irregular_past_participle_verbs",
+    "left_branch_island_simple_question",
+    "npi_present_1",
+    "principle_A_c_command",
+    "tough_vs_raising_1",
+    "wh_questions_subject_gap",
+    "wh_vs_that_with_gap",
+)
 
 CASES = {
     "hellaswag": Case(
@@ -166,7 +195,7 @@ CASES = {
             {f"accuracy/{name}": "acc"},
             {},
         )
-        for name in ("anaphor_gender_agreement", "wh_vs_that_with_gap")
+        for name in PARADIGMS
     },
 }
 

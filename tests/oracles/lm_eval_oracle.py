@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import pairwise
@@ -15,6 +16,7 @@ from typing import Any
 
 import yaml
 
+Model = Path | Callable[[str], str]
 HEADING_DEPTHS = (("= = =", "==="), ("= =", "=="))
 
 
@@ -54,8 +56,31 @@ def wikitext_pages(text: str) -> list[str]:
     return [page for page in pages if page.strip()]
 
 
+def scripted(write: Callable[[str], str]) -> Any:
+    """A model of lm-eval that writes what `write` says after a prompt, up to a stop string."""
+    from lm_eval.api.model import LM
+
+    class Scripted(LM):
+        def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
+            return [cut(write(one.args[0]), one.args[1]["until"]) for one in requests]
+
+        def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
+            raise NotImplementedError
+
+        loglikelihood_rolling = loglikelihood
+
+    return Scripted()
+
+
+def cut(text: str, until: Sequence[str]) -> str:
+    """The text before the first of the stop strings."""
+    for stop in until:
+        text = text.split(stop)[0]
+    return text
+
+
 def run_lm_eval(
-    checkpoint: Path,
+    checkpoint: Model,
     task: str,
     yaml_file: str,
     rows: list[dict[str, Any]],
@@ -67,8 +92,9 @@ def run_lm_eval(
 ) -> LmEvalResult:
     """lm-eval's result for one of its tasks on rows of ours.
 
-    yaml_file is the task's file inside lm_eval/tasks; scratch is an empty directory; settings go
-    over those of the file.
+    checkpoint may also be a function from a prompt to what is written after it. yaml_file is the
+    task's file inside lm_eval/tasks; scratch is an empty directory; settings go over those of the
+    file.
     """
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
@@ -90,7 +116,7 @@ def run_lm_eval(
     }
     (scratch / f"{task}.yaml").write_text(yaml.safe_dump(config), "utf-8")
     output = simple_evaluate(
-        model="hf",
+        model="hf" if isinstance(checkpoint, Path) else scripted(checkpoint),
         model_args={"pretrained": str(checkpoint), "dtype": "float32"},
         tasks=[f"local_{task}"],
         batch_size=batch_size,
@@ -151,17 +177,17 @@ def lambada_standard(checkpoint: Path, plain: Path, scratch: Path, **options: An
     )
 
 
-def coqa(checkpoint: Path, rows: list[dict[str, Any]], scratch: Path) -> LmEvalResult:
+def coqa(checkpoint: Model, rows: list[dict[str, Any]], scratch: Path) -> LmEvalResult:
     """lm-eval's `coqa` on rows of `EleutherAI/coqa`: em, f1."""
     return run_lm_eval(checkpoint, "coqa", "coqa/default.yaml", rows, scratch)
 
 
-def nq_open(checkpoint: Path, rows: list[dict[str, Any]], scratch: Path) -> LmEvalResult:
+def nq_open(checkpoint: Model, rows: list[dict[str, Any]], scratch: Path) -> LmEvalResult:
     """lm-eval's `nq_open` on rows {question, answer: [...]}: exact_match."""
     return run_lm_eval(checkpoint, "nq_open", "nq_open/nq_open.yaml", rows, scratch)
 
 
-def triviaqa(checkpoint: Path, rows: list[dict[str, Any]], scratch: Path) -> LmEvalResult:
+def triviaqa(checkpoint: Model, rows: list[dict[str, Any]], scratch: Path) -> LmEvalResult:
     """lm-eval's `triviaqa` on rows {question, answer: {aliases: [...]}}: exact_match."""
     return run_lm_eval(checkpoint, "triviaqa", "triviaqa/default.yaml", rows, scratch)
 

@@ -20,16 +20,22 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # those of lm-eval and its dependencies
 ]
 
-BUNDLED = [name for name in CASES if name != "hellaswag-text"]
+PAIRS = 40  # of each paradigm of BLiMP, in the test of authentic ones
+BUNDLED_PARADIGMS = ("blimp-anaphor_gender_agreement", "blimp-wh_vs_that_with_gap")
+BUNDLED = [
+    name
+    for name, case in CASES.items()
+    if name != "hellaswag-text" and (case.task != "blimp" or name in BUNDLED_PARADIGMS)
+]
 # The first items of the authentic files; Winograd's reach a possessive pronoun only at the 209th.
 AUTHENTIC = {
-    "hellaswag-text": 12,
-    "piqa": 16,
-    "copa": 24,
-    "copa-pmi": 24,
+    "hellaswag-text": 60,
+    "piqa": 60,
+    "copa": 100,
+    "copa-pmi": 100,
     "wsc273": 273,
     "wsc273-one-space": 273,
-    "sst2": 24,
+    "sst2": 100,
 }
 
 
@@ -77,6 +83,28 @@ def test_same_on_authentic_files(
     case, limit = CASES[name], AUTHENTIC[name]
     run = evaluate(gpt2_checkpoint, case.ours, shared_data, batch_size=8, limit_first=limit)
     oracle = lm_eval_choices.run(case, gpt2_checkpoint, shared_data, tmp_path, limit)
+    assert_same(run, oracle, case)
+
+
+@pytest.fixture(scope="session")
+def authentic_blimp(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some pairs of several paradigms of the published archive, so that one run has them all."""
+    return lm_eval_choices.write_blimp(shared_data, tmp_path_factory.mktemp("blimp"), PAIRS)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("paradigm", lm_eval_choices.PARADIGMS)
+def test_same_on_authentic_paradigms(
+    paradigm: str,
+    gpt2_checkpoint: Path,
+    authentic_blimp: Path,
+    evaluate: Callable[..., Run],
+    tmp_path: Path,
+) -> None:
+    case = CASES[f"blimp-{paradigm}"]
+    run = evaluate(gpt2_checkpoint, case.ours, authentic_blimp, batch_size=8)
+    oracle = lm_eval_choices.run(case, gpt2_checkpoint, authentic_blimp, tmp_path)
+    assert len(oracle.choices) == PAIRS
     assert_same(run, oracle, case)
 
 

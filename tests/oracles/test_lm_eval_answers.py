@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from gpt2eval_tasks import coqa
 
-from gpt2eval.data import bundled_directory
-from gpt2eval.task import discover
-from gpt2eval.types import Generated, Sample
+from gpt2eval.data import bundled_directory, load
+from gpt2eval.task import Protocol, discover
+from gpt2eval.types import Generate, Generated, Sample
 from tests.oracles import lm_eval_oracle
 from tests.oracles.conftest import Run
 
@@ -28,6 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # those of lm-eval and its dependencies
 ]
 SAMPLES = bundled_directory()
+AUTHENTIC = 200  # rows of the published files that are scored with the same answers
 
 
 def gold(number: int, text: str, own: Sequence[str]) -> list[str]:
@@ -41,9 +42,9 @@ def gold(number: int, text: str, own: Sequence[str]) -> list[str]:
     ][number % 4]
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON lines file, at most 16."""
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()][:16]
+def lines(path: Path, most: int = 16) -> list[dict[str, Any]]:
+    """The rows of a JSON lines file, at most so many."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()[:most]]
 
 
 def write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
@@ -52,8 +53,10 @@ def write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     return path.parents[1]
 
 
-def predictions(run: Run) -> list[str]:
-    return [response["prediction"] for response in run.responses()]
+def predictions(run: Run, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What is scored of each row, by its id or its number."""
+    written = {record["id"]: record["responses"][0]["prediction"] for record in run.records}
+    return [written[str(row.get("id", number))] for number, row in enumerate(rows, 1)]
 
 
 @pytest.fixture(autouse=True)
@@ -96,32 +99,122 @@ CLOSED_BOOK = {
 }
 
 
+@pytest.fixture(params=["bundled", pytest.param("authentic", marks=pytest.mark.shared)])
+def place(request: pytest.FixtureRequest) -> Path:
+    """A directory of data files: our samples, or the published ones."""
+    if request.param == "bundled":
+        return SAMPLES
+    found: Path = request.getfixturevalue("shared_data")
+    return found
+
+
 @pytest.mark.parametrize("task", CLOSED_BOOK)
 def test_closed_book(
-    task: str, checkpoint_of: Callable[[str], Path], evaluate: Callable[..., Run], tmp_path: Path
+    task: str,
+    place: Path,
+    checkpoint_of: Callable[[str], Path],
+    evaluate: Callable[..., Run],
+    tmp_path: Path,
 ) -> None:
     file, column, oracle = CLOSED_BOOK[task]
     checkpoint = checkpoint_of("demo-base")
-    rows = lines(SAMPLES / file)
+    rows = lines(place / file)
     first = evaluate(checkpoint, task, write_lines(tmp_path / "own" / file, rows))
     rows = [
         {**row, column: gold(number, text, row[column])}
-        for number, (row, text) in enumerate(zip(rows, predictions(first), strict=True))
+        for number, (row, text) in enumerate(zip(rows, predictions(first, rows), strict=True))
     ]
     run = evaluate(checkpoint, task, write_lines(tmp_path / "changed" / file, rows))
-    theirs = oracle(
-        checkpoint,
-        [
-            {"question": row["question"], "answer": row[column]}
-            if column == "answer"
-            else {"question": row["question"], "answer": {"aliases": row[column]}}
-            for row in rows
-        ],
-        tmp_path / "scratch",
-    )
-    assert predictions(run) == theirs.texts
+    theirs = oracle(checkpoint, for_lm_eval(rows, column), tmp_path / "scratch")
+    assert predictions(run, rows) == theirs.texts
     assert 0.2 < theirs.metrics["exact_match"] < 0.8
     assert run.value("exact_match") == theirs.metrics["exact_match"]
+
+
+def for_lm_eval(rows: Sequence[dict[str, Any]], column: str) -> list[dict[str, Any]]:
+    """The rows in the columns of their hub data sets."""
+    return [
+        {
+            "question": row["question"],
+            "answer": row[column] if column == "answer" else {"aliases": row[column]},
+        }
+        for row in rows
+    ]
+
+
+def said(number: int, own: str, other: str) -> str:
+    """What a model might write: the answer, that of another question, or something between."""
+    return [
+        f" {own}\nQ: and more",
+        f" The {own.upper()}!",
+        f" {own} and {other}",
+        f" {other}",
+        f" {' '.join(own.split()[:2])}, or not",
+        "",
+    ][number % 6]
+
+
+def same_outputs(
+    protocol: Protocol, rows: Sequence[Any], oracle: Callable[..., Any], theirs: Any, scratch: Path
+) -> dict[str, float]:
+    """Our metrics, after lm-eval was asked with `theirs` and given the very same answers.
+
+    Its prompts must be those of ours, or there is nothing to answer.
+    """
+    samples = list(protocol.samples(rows))
+    assert len({protocol.requests(sample)[0] for sample in samples}) == len(samples)
+    script, sums = {}, {metric.name: np.zeros(2) for metric in protocol.metrics if not metric.part}
+    for number, sample in enumerate(samples):
+        (request,) = protocol.requests(sample)
+        assert isinstance(request, Generate)
+        other = samples[number - 1].references[0]
+        text = said(number, sample.references[0], other)
+        script[request.prompt] = text
+        prediction = protocol.extract(lm_eval_oracle.cut(text, request.stop))
+        response = Generated(
+            text, np.zeros(0, np.int32), np.zeros(0, np.float32), "stop", prediction=prediction
+        )
+        for metric in protocol.metrics:
+            if not metric.part:
+                sums[metric.name] += metric.stats(sample, [response])
+    found = oracle(script.__getitem__, theirs, scratch)
+    values = {metric.name: metric.value for metric in protocol.metrics if not metric.part}
+    ours = {name: float(values[name](total)) for name, total in sums.items()}
+    names = {"exact_match": "em"} if "em" in found.metrics else {}
+    for name, value in ours.items():
+        assert 0.1 < value < 0.9
+        assert value == pytest.approx(found.metrics[names.get(name, name)], abs=1e-9)
+    return ours
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("task", CLOSED_BOOK)
+def test_the_same_answers_to_authentic_questions(
+    task: str, shared_data: Path, tmp_path: Path
+) -> None:
+    file, column, oracle = CLOSED_BOOK[task]
+    name = task.partition("@")[0]
+    (protocol,) = (one for one in discover()[name].protocols if one.name == "lm-eval")
+    rows = load(protocol.dataset, shared_data).rows[:AUTHENTIC]
+    theirs = for_lm_eval(lines(shared_data / file, AUTHENTIC), column)
+    same_outputs(protocol, rows, oracle, theirs, tmp_path)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("golds", [1, 3])
+def test_the_same_answers_to_authentic_conversations(
+    golds: int, shared_data: Path, tmp_path: Path
+) -> None:
+    """The file has one gold a question; two more are made, for the leave-one-out of the script."""
+    (protocol,) = (one for one in discover()["coqa"].protocols if one.name == "lm-eval")
+    stories = [dict(row) for row in coqa.read([shared_data / "coqa/dev.json"])][:AUTHENTIC]
+    for story in stories:
+        story["answers"] = [
+            [own, f"{own} indeed", own.split()[0]][:golds] for (own,) in story["answers"]
+        ]
+    documents = [*map(as_on_the_hub, stories)]
+    ours = same_outputs(protocol, stories, lm_eval_oracle.coqa, documents, tmp_path)
+    assert ours["exact_match"] < ours["f1"]
 
 
 def as_on_the_hub(story: dict[str, Any]) -> dict[str, Any]:
@@ -160,11 +253,11 @@ def test_coqa(
     """Three reference answers a question, in the form of the official file."""
     checkpoint = checkpoint_of("demo-base")
     first = evaluate(checkpoint, "coqa@lm-eval", SAMPLES)
-    written = dict(zip([record["id"] for record in first.records], predictions(first), strict=True))
     stories: list[dict[str, Any]] = [dict(row) for row in coqa.read([SAMPLES / "coqa/dev.json"])]
+    written = predictions(first, stories)
     for number, story in enumerate(stories):
         own = story["answers"][-1][0]
-        last = [*gold(number, written[story["id"]], [own]), own.upper(), "nothing"][:3]
+        last = [*gold(number, written[number], [own]), own.upper(), "nothing"][:3]
         story["answers"] = [[*turn, f"not {turn[0]}", turn[0]] for turn in story["answers"]]
         story["answers"][-1] = last
     path = tmp_path / "data/coqa/coqa-dev-v1.0.json"

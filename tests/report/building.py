@@ -25,7 +25,7 @@ def estimate(
     low: float | None = None,
     high: float | None = None,
     unit: str = "perplexity",
-    higher: bool = False,
+    higher: bool | None = False,
     **changes: Any,
 ) -> Estimate:
     """An estimate with believable surroundings."""

@@ -207,6 +207,13 @@ def test_a_report_needs_neither_torch_nor_pyplot() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_an_axis_points_where_better_lies() -> None:
+    from gpt2eval.report.plots import Axis
+
+    titles = [Axis("zipf", direction).title for direction in (True, False, None)]
+    assert titles == ["zipf\nhigher is better →", "zipf\n← lower is better", "zipf"]
+
+
 def test_percentages_are_never_on_a_logarithmic_axis() -> None:
     from matplotlib.figure import Figure
 

@@ -103,6 +103,21 @@ def test_ties_as_printed_are_all_best_unless_all_are() -> None:
     assert best_labels({"a": estimate(20.0)}) == set()
 
 
+def test_where_neither_direction_is_better_nothing_is_best() -> None:
+    metrics = [{"zipf": estimate(value, unit="coefficient", higher=None)} for value in (1.0, 0.8)]
+    assert best_labels({"a": metrics[0]["zipf"], "b": metrics[1]["zipf"]}) == set()
+    sections = group([result(name, metrics=each) for name, each in zip("ab", metrics, strict=True)])
+    for text in (summary_markdown(sections), section_markdown(sections[0])):
+        assert "**" not in text
+        assert "| zipf |" in text
+        assert "↑ higher is better, ↓ lower is better, no arrow: neither; " in text
+    assert "| zipf | neither direction is better | coefficient |" in section_markdown(sections[0])
+    (row,) = csv.DictReader(io.StringIO(summary_csv(sections)))
+    assert row["higher_is_better"] == ""
+    frame = to_frame([result(metrics=metrics[0])])
+    assert frame["higher_is_better"].tolist() == [None]
+
+
 def test_what_is_not_a_number_is_never_best() -> None:
     assert best_labels({"a": estimate(math.nan), "b": estimate(30.0)}) == {"b"}
     assert best_labels({"a": estimate(math.inf), "b": estimate(30.0)}) == {"b"}

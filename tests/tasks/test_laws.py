@@ -21,6 +21,7 @@ BEST = {
     ("fraction", False): 0.0,
     ("points", True): 100.0,
     ("perplexity", False): 1.0,
+    ("perplexity", None): 1.0,  # of what a model wrote: certain, though that is not better
     ("bits", False): 0.0,
 }
 
