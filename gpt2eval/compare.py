@@ -87,7 +87,7 @@ def compare(
         raise UsageError(f"--correction {correction!r}; expected {', '.join(CORRECTIONS)}")
     labelled = label(results)
     if group_by is None:
-        first = pick(list(dict.fromkeys(name for name, _ in labelled)), baseline, "--baseline")
+        first = _baseline(list(dict.fromkeys(name for name, _ in labelled)), baseline)
         settings = Settings(seed, level, allow_intersection, tuple(metrics), tasks_dir)
         return compare_labelled(labelled, first, correction, settings)
     if allow_intersection:
@@ -112,8 +112,45 @@ def compare_labelled(
     labelled: Sequence[tuple[str, Result]], first: str, correction: str, settings: Settings
 ) -> list[Comparison]:
     """`compare` for results that have labels, with `first` as the baseline."""
-    wanted = _wanted(labelled, settings.metrics)
     _check_overlap(labelled, first)
+    found, problems = _tests(labelled, first, settings)
+    if problems:
+        raise problems[0]
+    return correct(found, correction)
+
+
+def compare_where_possible(
+    results: Sequence[Result], *, baseline: str | None = None, tasks_dir: str | Path | None = None
+) -> tuple[list[Comparison], list[str]]:
+    """`compare` for whatever results there are: the comparisons, and a line on each pair left out.
+
+    One checkpoint alone, or none, is no comparison and no line. Raises UsageError for a baseline
+    that is none of the checkpoints.
+    """
+    labelled = [
+        (name, result)
+        for name, result in zip(checkpoint_labels(results), results, strict=True)
+        if result.task.get("kind") != "speed"
+    ]
+    labels = list(dict.fromkeys(name for name, _ in labelled))
+    if not labels:
+        return [], []
+    first = pick(labels, baseline, "--baseline")
+    if len(labels) == 1:
+        return [], []
+    twice = {other.name: _two_runs(one, other) for one, other in _repeated(results)}
+    usable = [(name, result) for name, result in labelled if result.name not in twice]
+    found, problems = _tests(usable, first, Settings(tasks_dir=tasks_dir))
+    said = [*twice.values(), *map(str, problems), *_one_sided(usable, first)]
+    lines = dict.fromkeys(" ".join(words.split()) for words in said)
+    return correct(found, "holm"), list(lines)
+
+
+def _tests(
+    labelled: Sequence[tuple[str, Result]], first: str, settings: Settings
+) -> tuple[list[_Tested], list[ComparisonError]]:
+    """What can be compared with `first`, and for each pair of results that cannot, why."""
+    wanted = _wanted(labelled, settings.metrics)
     tests = sum(
         wanted(result.name, metric)
         for name, result in labelled
@@ -124,11 +161,13 @@ def compare_labelled(
     draws = max(RESAMPLES, 2 * ceil(tests / ALPHA))
     tasks = discover(settings.tasks_dir)
     found: list[_Tested] = []
+    problems: list[ComparisonError] = []
     for runs in _by_task(labelled).values():
         if first in runs and len(runs) > 1:
-            pairs = _pairs(first, runs, wanted, settings, tasks)
+            pairs, refused = _pairs(first, runs, wanted, settings, tasks)
             found += _judge(runs[first].name, pairs, settings, draws)
-    return correct(found, correction)
+            problems += refused
+    return found, problems
 
 
 def _compare_variants(
@@ -142,7 +181,7 @@ def _compare_variants(
     """`compare` with seeds as units: whole results, no records."""
     runs, wanted = _by_task(labelled), _wanted(labelled, metrics)
     groups = variants(list(dict.fromkeys(name for name, _ in labelled)), pattern)
-    first = pick(list(groups), baseline, "--baseline")
+    first = _baseline(list(groups), baseline)
     for results in runs.values():
         one, *others = results.items()
         for other in others:
@@ -163,14 +202,20 @@ def label(results: Sequence[Result]) -> list[tuple[str, Result]]:
     """
     if not results:
         raise ComparisonError("no results to compare; expected those of two checkpoints or more")
+    for one, other in _repeated(results):
+        raise ComparisonError(_two_runs(one, other))
+    return list(zip(checkpoint_labels(results), results, strict=True))
+
+
+def _repeated(results: Sequence[Result]) -> Iterator[tuple[Result, Result]]:
+    """Two runs of the same weights in the same dtype on one task@protocol."""
     seen: dict[tuple[str, ...], Result] = {}
     for result in results:
         checkpoint, dtype = result.checkpoint, str(result.run.get("dtype", ""))
         key = (checkpoint["name"], str(checkpoint.get("sha256", "")), dtype, result.name)
         other = seen.setdefault(key, result)
         if other is not result:
-            raise ComparisonError(_two_runs(other, result))
-    return list(zip(checkpoint_labels(results), results, strict=True))
+            yield other, result
 
 
 def _two_runs(one: Result, other: Result) -> str:
@@ -188,12 +233,17 @@ def _two_runs(one: Result, other: Result) -> str:
     )
 
 
-def pick(labels: Sequence[str], name: str | None, option: str) -> str:
-    """The label that is meant by a name: itself, or the only one that goes on in brackets."""
+def _baseline(labels: Sequence[str], name: str | None) -> str:
+    """The label of the baseline; ComparisonError where there is nothing to compare with it."""
     if len(labels) < 2:
         raise ComparisonError(
             f"all results are of {labels[0]}; expected those of two checkpoints or more"
         )
+    return pick(labels, name, "--baseline")
+
+
+def pick(labels: Sequence[str], name: str | None, option: str) -> str:
+    """The label that is meant by a name: itself, or the only one that goes on in brackets."""
     if name is None:
         return labels[0]
     meant = [one for one in labels if one == name] or [
@@ -279,13 +329,17 @@ def of_tasks(results: Sequence[Result], text: str) -> list[Result]:
 def left_out(results: Sequence[Result], baseline: str | None = None) -> list[str]:
     """What `compare` says nothing about, since only one side has it; a line each."""
     labelled = label(results)
-    first = pick(list(dict.fromkeys(name for name, _ in labelled)), baseline, "--baseline")
+    labels = list(dict.fromkeys(name for name, _ in labelled))
+    return _one_sided(labelled, _baseline(labels, baseline))
+
+
+def _one_sided(labelled: Sequence[tuple[str, Result]], first: str) -> list[str]:
     lines = []
+    everyone = list(dict.fromkeys(name for name, _ in labelled))
     for task, runs in _by_task(labelled).items():
         if first not in runs:
             lines.append(f"{task}: not scored for the baseline {first}, only for {_list(runs)}")
             continue
-        everyone = dict.fromkeys(name for name, _ in labelled)
         if missing := [name for name in everyone if name not in runs]:
             lines.append(f"{task}: not scored for {_list(missing)}")
         for name, result in runs.items():
@@ -493,10 +547,12 @@ def _align(
             f"{len(places):,} samples that both have, of {len(ours.ids):,} and {len(theirs.ids):,}"
         )
     name = ours.result.name
-    if not places:
+    if not places and (ours.ids or theirs.ids):
         raise ComparisonError(
             f"{name}: {first} and {second} have no sample in common; score both on the same data"
         )
+    if not places:
+        notes.append("neither run has its samples: values alone")
     for a, b in places:
         for what, one, other in (
             ("group", ours.groups[a], theirs.groups[b]),
@@ -553,6 +609,7 @@ Kind = Literal["share", "likelihood", "sums", "untested"]
 # plug-in is not there, and only if it gives the very value that the run has stored.
 KNOWN: dict[tuple[str, int], Value] = {
     ("fraction", 2): _ratio,
+    ("unknown", 2): _ratio,  # of another tool
     ("perplexity", 2): _exp_ratio,
     ("bits", 2): _bits,
     ("points", 2): _points,
@@ -696,33 +753,65 @@ def _pairs(
     wanted: Callable[[str, str], bool],
     settings: Settings,
     tasks: Mapping[str, Task],
-) -> list[_Pair]:
-    """All candidates with the baseline, metric by metric, on one task@protocol."""
-    ours = _read(runs[first])
-    functions: dict[str, _Function] = {}
+) -> tuple[list[_Pair], list[ComparisonError]]:
+    """All candidates with the baseline, metric by metric, on one task@protocol; and who cannot."""
     pairs: list[_Pair] = []
+    problems: list[ComparisonError] = []
+    try:
+        ours = _read(runs[first])
+    except ComparisonError as error:
+        return [], [error]
+    functions: dict[str, _Function] = {}
     for name, result in runs.items():
         if name == first:
             continue
-        allowed = _check_comparable(
-            (first, runs[first]), (name, result), samples=not settings.allow_intersection
-        )
-        theirs = _read(result)
-        common, notes = _align((first, ours), (name, theirs), allowed, settings)
-        scorers = [run.result.run.get("scorer", {}).get("name") for run in (ours, theirs)]
-        if scorers[0] != scorers[1]:
-            notes.append(f"scored by {scorers[0]} and {scorers[1]}")
-        for metric in runs[first].metrics:
-            if metric not in result.metrics or not wanted(result.name, metric):
-                continue
-            if metric not in functions:
-                functions[metric] = _function(ours, metric, tasks)
-            if functions[metric].kind != "untested":
-                _verified(functions[metric], theirs, metric)
-            pairs.append(
-                _pair((first, ours), (name, theirs), metric, functions[metric], common, notes)
-            )
-    return pairs
+        try:
+            theirs, common, notes = _meet((first, ours), (name, result), settings)
+            pairs += [
+                _pair(
+                    (first, ours),
+                    (name, theirs),
+                    metric,
+                    _shared_function(ours, theirs, metric, functions, tasks),
+                    common,
+                    notes,
+                )
+                for metric in runs[first].metrics
+                if metric in result.metrics and wanted(result.name, metric)
+            ]
+        except ComparisonError as error:
+            problems.append(error)
+    return pairs, problems
+
+
+def _meet(
+    baseline: tuple[str, _Run], candidate: tuple[str, Result], settings: Settings
+) -> tuple[_Run, _Common, list[str]]:
+    """The candidate's records, what they have in common with the baseline's, and words on that."""
+    (first, ours), (name, result) = baseline, candidate
+    allowed = _check_comparable(
+        (first, ours.result), candidate, samples=not settings.allow_intersection
+    )
+    theirs = _read(result)
+    common, notes = _align(baseline, (name, theirs), allowed, settings)
+    scorers = [run.result.run.get("scorer", {}).get("name") for run in (ours, theirs)]
+    if scorers[0] != scorers[1]:
+        notes.append(f"scored by {scorers[0]} and {scorers[1]}")
+    return theirs, common, notes
+
+
+def _shared_function(
+    ours: _Run,
+    theirs: _Run,
+    metric: str,
+    functions: dict[str, _Function],
+    tasks: Mapping[str, Task],
+) -> _Function:
+    """The function of a metric, found once for the baseline and held against each candidate."""
+    if metric not in functions:
+        functions[metric] = _function(ours, metric, tasks)
+    function = functions[metric]
+    return function if function.kind == "untested" else _verified(function, theirs, metric)
 
 
 def _pair(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from glob import glob, has_magic
 from pathlib import Path
 
+from gpt2eval.compare import compare_where_possible
 from gpt2eval.errors import StoreError, UsageError
 from gpt2eval.report import write_report
-from gpt2eval.report.sections import checkpoint_labels
 from gpt2eval.results import RECORDS, RESULT, read_result
-from gpt2eval.types import Comparison, Result
+from gpt2eval.types import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,39 +26,60 @@ def report(
     names: Sequence[str],
     directory: str | Path,
     *,
-    baseline: str = "",
+    baseline: str | None = None,
     title: str = "",
     style: str = "",
     intervals: bool = False,
+    tasks_dir: str | Path | None = None,
 ) -> tuple[Path, Found]:
     """Write the report of the results with these names; its page, and what was found.
 
     names     run directories, directories above them, or globs over both
-    baseline  label of the checkpoint that the others are compared with
+    baseline  checkpoint that the others are compared with; None: the first
+    tasks_dir  directory with task files of the user's own
 
     The other arguments are those of `write_report`. Raises UsageError for a name that leads to no
     result and for a baseline that is not among the checkpoints.
     """
     found = find_results(names)
-    check_baseline(found.results, baseline)
-    page = write_report(
+    page = report_results(
         found.results,
         directory,
-        title=title,
-        comparisons=comparisons_of(found.results, baseline),
         baseline=baseline,
+        title=title,
         style=style,
         intervals=intervals,
+        tasks_dir=tasks_dir,
     )
     return page, found
 
 
-def comparisons_of(results: Sequence[Result], baseline: str) -> Sequence[Comparison]:
-    """The checkpoints of each task compared with the baseline; nothing to compare, no comparisons.
+def report_results(
+    results: Sequence[Result],
+    directory: str | Path,
+    *,
+    baseline: str | None = None,
+    title: str = "",
+    style: str = "",
+    intervals: bool = False,
+    tasks_dir: str | Path | None = None,
+) -> Path:
+    """`report` of results that are at hand; the path of its page.
 
-    Comparisons are made by a room that this version does not have: there are none yet.
+    Checkpoints are compared on every task that they share, with the first where no baseline is
+    named. What cannot be compared is left out, and the page says why.
     """
-    return ()
+    comparisons, left_out = compare_where_possible(results, baseline=baseline, tasks_dir=tasks_dir)
+    return write_report(
+        results,
+        directory,
+        title=title,
+        comparisons=comparisons,
+        left_out=left_out,
+        baseline=comparisons[0].baseline if comparisons else "",
+        style=style,
+        intervals=intervals,
+    )
 
 
 def find_results(names: Sequence[str]) -> Found:
@@ -77,18 +97,6 @@ def find_results(names: Sequence[str]) -> Found:
     if not directories:
         raise UsageError("no results were named; give the --output of a run, or runs below it")
     return Found(_each_once([read_result(each) for each in directories]), list(unfinished))
-
-
-def check_baseline(results: Sequence[Result], baseline: str) -> None:
-    """UsageError where the baseline is none of the checkpoints."""
-    labels = list(dict.fromkeys(checkpoint_labels(results)))
-    if baseline and baseline not in labels:
-        near = get_close_matches(baseline, labels, n=1, cutoff=0.5)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(
-            f"--baseline {baseline!r} is none of the checkpoints{meant}; expected one of"
-            f" {', '.join(map(repr, labels))}"
-        )
 
 
 def _places(name: str) -> list[Path]:

@@ -169,7 +169,7 @@ def compared(
         "level": 0.95,
         "test": "exact McNemar test" if unit == "fraction" else "paired sign-flip permutation test",
         "p_corrected": None if p is None else min(1.0, 2 * p),
-        "correction": "Holm",
+        "correction": "holm",
         "effect": None,
         "effect_name": "",
         "smallest": 0.03,
