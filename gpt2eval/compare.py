@@ -23,7 +23,7 @@ from gpt2eval.labels import checkpoint_labels, is_bundled
 from gpt2eval.metrics.bleu import _bleu, _chrf
 from gpt2eval.metrics.likelihood import _bits, _exp_ratio, _ratio
 from gpt2eval.metrics.rouge import _points
-from gpt2eval.results import find_results, finite, read_records, unfinished_runs
+from gpt2eval.results import Found, find_results, finite, read_records
 from gpt2eval.seeds import compare_seeds, variants
 from gpt2eval.significance import (
     ALPHA,
@@ -279,23 +279,21 @@ def _check_overlap(labelled: Sequence[tuple[str, Result]], first: str) -> None:
             )
 
 
-def find(names: Sequence[str], output: str, tasks: str | None = None) -> list[Result]:
+def find(names: Sequence[str], output: str, tasks: str | None = None) -> Found:
     """`results.find_results`, of these tasks alone; whatever cannot be read is bad input."""
     try:
-        results = find_results(names, output)
+        found = find_results(names, output)
     except StoreError as error:
         raise ComparisonError(str(error)) from error
-    return results if tasks is None else of_tasks(results, tasks)
+    return found if tasks is None else replace(found, results=of_tasks(found.results, tasks))
 
 
-def remarks(
-    results: Sequence[Result], baseline: str | None = None, group_by: str | None = None
-) -> list[str]:
+def remarks(found: Found, baseline: str | None = None, group_by: str | None = None) -> list[str]:
     """What a reader of the comparisons has to know of what is not in them; a line each."""
-    lines = [f"not finished, left out: {path}" for path in unfinished_runs(results)]
-    if any(is_bundled(result) for result in results):
+    lines = [f"not finished, left out: {path}" for path in found.unfinished]
+    if any(is_bundled(result) for result in found.results):
         lines.append("the samples are those that come with gpt2eval: no benchmark scores")
-    return lines if group_by else [*left_out(results, baseline), *lines]
+    return lines if group_by else [*left_out(found.results, baseline), *lines]
 
 
 def as_text(comparisons: Sequence[Comparison], said: Sequence[str]) -> str:

@@ -60,8 +60,8 @@ def command(
     from gpt2eval.terminal.gate import show_checks
 
     checks = check(
-        find(new, output, tasks),
-        find((baseline,), output, tasks),
+        find(new, output, tasks).results,
+        find((baseline,), output, tasks).results,
         max_drop=max_drop,
         alpha=alpha,
         seed=seed,

@@ -66,9 +66,9 @@ def command(
     from gpt2eval.compare import as_text, compare, find, remarks
     from gpt2eval.terminal.comparisons import show_comparisons
 
-    results = find(names, output, tasks)
+    found = find(names, output, tasks)
     comparisons = compare(
-        results,
+        found.results,
         baseline=baseline,
         metrics=metrics,
         correction=correction,
@@ -77,7 +77,7 @@ def command(
         seed=seed,
         tasks_dir=tasks_dir,
     )
-    said = remarks(results, baseline, group_by)
+    said = remarks(found, baseline, group_by)
     if as_json:
         click.echo(as_text(comparisons, said))
     else:

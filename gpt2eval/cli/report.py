@@ -41,8 +41,8 @@ def command(
 ) -> None:
     """Write the report of finished runs: tables, plots, methods text, references.
 
-    RESULTS are run directories, directories above them, or globs. Needs neither the checkpoints nor
-    torch.
+    RESULTS are directories that `run` wrote, names of checkpoints in results/, or globs. What the
+    checkpoints share is compared. Needs neither the checkpoints nor torch.
 
     \b
     gpt2eval report results --output reports/all

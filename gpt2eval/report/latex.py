@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gpt2eval.report.sections import Section, data_mark
 from gpt2eval.report.differences import MARKS
+from gpt2eval.report.sections import Section, data_mark
 from gpt2eval.report.significance import Significance, tests_in_words
 from gpt2eval.report.tables import all_labels, best_labels, published, systems
 from gpt2eval.report.text import format_interval, format_level, format_number, latex

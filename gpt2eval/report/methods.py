@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gpt2eval.report.bibliography import Bibliography
+from gpt2eval.report.differences import MARKS
 from gpt2eval.report.document import ledger_words
 from gpt2eval.report.sections import Section, data_digests, data_mark
-from gpt2eval.report.differences import MARKS
 from gpt2eval.report.significance import CORRECTED, Significance, without_counts
 from gpt2eval.report.tables import all_labels, counted
 from gpt2eval.report.text import SAMPLE_NOTICE, format_count, format_parameters, latex, markdown
