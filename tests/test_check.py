@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gpt2eval.check import Check, check, junit, passed, summary, summary_markdown
-from gpt2eval.compare import find
+from gpt2eval.compare.selection import find
 from gpt2eval.errors import ComparisonError, UsageError
 from gpt2eval.significance import tango
 from tests.comparing import answers, write_run

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gpt2eval.compare import as_text, compare, find, left_out, names, of_tasks, remarks
+from gpt2eval.compare import compare
+from gpt2eval.compare.remarks import as_text, left_out, remarks
+from gpt2eval.compare.selection import find, names, of_tasks
 from gpt2eval.errors import ComparisonError, Gpt2EvalError, UsageError
 from gpt2eval.results import read_records
 from gpt2eval.types import Comparison

@@ -63,7 +63,9 @@ def command(
     RESULTS are directories that `run` wrote, names of checkpoints below --output, or globs. The
     first checkpoint is the baseline unless another is named. No model is loaded.
     """
-    from gpt2eval.compare import as_text, compare, find, remarks
+    from gpt2eval.compare import compare
+    from gpt2eval.compare.remarks import as_text, remarks
+    from gpt2eval.compare.selection import find
     from gpt2eval.terminal.comparisons import show_comparisons
 
     found = find(names, output, tasks)
