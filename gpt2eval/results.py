@@ -343,7 +343,7 @@ def find_results(names: Sequence[str | Path], output: str | Path = "results") ->
     for name in map(str, names):
         places = _places(name, Path(output))
         ended, torn = (
-            sorted({run for place in places for run in _runs(place, file)})
+            sorted({run for place in places for run in _holding(place, file)})
             for file in (RESULT, RECORDS)
         )
         torn = [run for run in torn if run not in ended]
@@ -367,13 +367,13 @@ def _places(name: str, output: Path) -> list[Path]:
             places = [path] if path.exists() else []
         else:
             places = [Path(found) for found in sorted(glob(str(path), recursive=True))]
-        if any(_runs(place, RESULT) for place in places):
+        if any(_holding(place, RESULT) for place in places):
             return places
         known += places
     return known
 
 
-def _runs(place: Path, file: str) -> list[Path]:
+def _holding(place: Path, file: str) -> list[Path]:
     """The directories at a place or below that hold this file."""
     if place.is_dir():
         return [found.parent for found in place.rglob(file)]
