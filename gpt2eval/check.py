@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
 
-from gpt2eval.compare import Settings, compare_labelled, label, names
+from gpt2eval.compare import compare_labelled
+from gpt2eval.compare.selection import label, names
+from gpt2eval.compare.settings import Settings
 from gpt2eval.errors import ComparisonError, UsageError
 from gpt2eval.report.differences import format_difference, format_side
 from gpt2eval.report.text import format_value, markdown, plain, with_arrow

@@ -22,7 +22,7 @@ from gpt2eval.provenance import git_commit, versions
 from gpt2eval.results import (
     RECORDS,
     decode_response,
-    load_results,
+    find_results,
     read_records,
     replace_records,
     write_result,
@@ -115,7 +115,7 @@ def rescore_all(
 ) -> list[Rescored]:
     """`rescore` of every result in these directories or below; one that cannot be says why."""
     tasks = discover(tasks_dir)
-    results = [one for one in load_results(*paths) if one.task.get("kind") != "speed"]
+    results = [one for one in find_results(paths).results if one.task.get("kind") != "speed"]
     if not results:
         raise UsageError(
             f"{', '.join(map(str, paths))}: timings only, which are not made of records; expected"

@@ -19,9 +19,9 @@ import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
-from glob import glob
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -443,71 +443,102 @@ def load_results(*paths: str | Path) -> list[Result]:
     return [read_result(directory) for directory in sorted(directories)]
 
 
-def find_results(names: Sequence[str], output: str | Path = "results") -> list[Result]:
-    """All finished runs that are named, in the order of the names, none twice.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Results by name, and the directories of runs that were left out because they never ended."""
+
+    results: list[Result]
+    unfinished: list[Path]
+
+
+def find_results(names: Sequence[str | Path], output: str | Path = "results") -> Found:
+    """All runs that are named, each once, in the order of the names.
 
     names   directories or result.json files; names of checkpoints, or of anything else below
             `output`; globs over either
     output  where runs are kept
 
-    Raises UsageError for a name of nothing, StoreError for a run that is not finished or not ours.
+    Raises UsageError for a name that leads to no finished run; StoreError for a run that is not
+    ours, and for copies of one run that differ.
     """
-    directories: dict[Path, None] = {}
-    for name in names:
-        found = [run for place in _places(name, Path(output)) for run in _finished(place)]
-        if not found:
-            raise _nothing_found(name, Path(output))
-        directories |= {run.resolve(): None for run in found}
-    return [read_result(directory) for directory in directories]
-
-
-def unfinished_runs(results: Sequence[Result]) -> list[Path]:
-    """Runs of the same checkpoints, kept in the same place, that were interrupted."""
-    checkpoints = {result.path.parent.parent for result in results if result.path}
-    return sorted(
-        file.parent
-        for checkpoint in checkpoints
-        for file in checkpoint.glob(f"*/*/{RECORDS}")
-        if not (file.parent / RESULT).exists()
-    )
+    if not names:
+        raise UsageError("no results were named; give the --output of a run, or runs below it")
+    finished: dict[Path, Path] = {}
+    unfinished: dict[Path, Path] = {}
+    for name in map(str, names):
+        places = _places(name, Path(output))
+        ended, torn = (
+            sorted({run for place in places for run in _holding(place, file)})
+            for file in (RESULT, RECORDS)
+        )
+        torn = [run for run in torn if run not in ended]
+        if not ended:
+            raise UsageError(_nothing(name, Path(output), places, torn))
+        for kept, runs in ((finished, ended), (unfinished, torn)):
+            for run in runs:
+                kept.setdefault(run.resolve(), run)
+    results = [read_result(directory) for directory in finished.values()]
+    return Found(_each_once(results), list(unfinished.values()))
 
 
 def _places(name: str, output: Path) -> list[Path]:
-    """The paths that a name may mean: as it stands, then below the output directory."""
-    if any(char in name for char in "*?["):
-        for pattern in (name, str(output / name)):
-            places = [Path(path) for path in sorted(glob(pattern, recursive=True))]
-            if found := [place for place in places if _finished(place)]:
-                return found
-        return []
-    path = Path(name)
-    # A directory of the same name may be the checkpoint itself.
-    return [path] if _finished(path) else [output / name]
+    """What a name leads to: as it stands, or below the output directory if that has no results.
+
+    A directory of the same name may be the checkpoint itself.
+    """
+    known: list[Path] = []
+    for path in (Path(name).expanduser(), output / name):
+        if path.exists() or not has_magic(str(path)):
+            places = [path] if path.exists() else []
+        else:
+            places = [Path(found) for found in sorted(glob(str(path), recursive=True))]
+        if any(_holding(place, RESULT) for place in places):
+            return places
+        known += places
+    return known
 
 
-def _finished(place: Path) -> list[Path]:
-    if place.name == RESULT and place.is_file():
-        return [place.parent]
-    return sorted(file.parent for file in place.rglob(RESULT)) if place.is_dir() else []
+def _holding(place: Path, file: str) -> list[Path]:
+    """The directories at a place or below that hold this file."""
+    if place.is_dir():
+        return [found.parent for found in place.rglob(file)]
+    return [place.parent] if place.name == file else []
 
 
-def _nothing_found(name: str, output: Path) -> StoreError | UsageError:
-    for place in (Path(name), *_places(name, output)):
-        if place.is_dir() and (torn := sorted(place.rglob(RECORDS))):
-            return StoreError(
-                f"{name!r} holds no finished run, only {torn[0].parent}, which was interrupted;"
-                " give the command that made it again, and it goes on"
-            )
-    known = sorted(
-        {file.parents[2].name for file in output.glob(f"*/*/*/{RESULT}")} if output.is_dir() else ()
+def _nothing(name: str, output: Path, places: Sequence[Path], torn: Sequence[Path]) -> str:
+    """Why a name leads to no result."""
+    expected = (
+        "Expected a directory that `gpt2eval run` wrote, the name of a checkpoint in it, or a glob"
     )
+    if torn:
+        more = f" and {len(torn) - 1} more" if len(torn) > 1 else ""
+        return (
+            f"{name!r} holds no finished run, only {torn[0]}{more}, interrupted; give the command"
+            " that made it again, and it goes on where it stopped"
+        )
+    if places and all(place.is_file() for place in places):
+        return f"{name!r} is a file without results. {expected}"
+    if places:
+        return f"{name!r} holds no {RESULT}. {expected}"
+    known = sorted({file.parents[2].name for file in output.glob(f"*/*/*/{RESULT}")})
     near = get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     there = f"; there are {', '.join(known[:10])}" if known else ""
-    return UsageError(
-        f"no results are called {name!r}, here or in {str(output)!r}{hint}{there}. Expected a"
-        " directory that `gpt2eval run` wrote, the name of a checkpoint in it, or a glob"
-    )
+    return f"no results are called {name!r}, here or in {str(output)!r}{hint}{there}. {expected}"
+
+
+def _each_once(results: Sequence[Result]) -> list[Result]:
+    """A run that was copied counts once; StoreError where the copies differ."""
+    kept: dict[tuple[str, str, str], Result] = {}
+    for result in results:
+        run = result.path.name if result.path else ""
+        other = kept.setdefault((str(result.checkpoint.get("name")), result.name, run), result)
+        if other is not result and (other.metrics, other.data) != (result.metrics, result.data):
+            raise StoreError(
+                f"{other.path} and {result.path} are one run ({run}) with different numbers; one of"
+                " the two was changed. Leave out the one that was"
+            )
+    return list(kept.values())
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gpt2eval.check import Check, check, junit, passed, summary, summary_markdown
-from gpt2eval.compare import find
+from gpt2eval.compare.selection import find
 from gpt2eval.errors import ComparisonError, UsageError
 from gpt2eval.significance import tango
 from tests.comparing import answers, write_run
@@ -21,7 +21,7 @@ def right(n: int, of: int) -> dict[str, list[tuple[float, float]]]:
 
 
 def gate(place: Path, **options: object) -> list[Check]:
-    new, old = find(["new"], str(place)), find(["old"], str(place))
+    new, old = find(["new"], str(place)).results, find(["old"], str(place)).results
     return check(new, old, **options)  # type: ignore[arg-type]
 
 
@@ -55,7 +55,9 @@ def test_few_samples_never_pass_for_no_loss(tmp_path: Path) -> None:
 def test_the_same_weights_pass(tmp_path: Path) -> None:
     for place in ("before", "after"):
         write_run(tmp_path / place, "m", right(6, 10))
-    (one,) = check(find(["m"], str(tmp_path / "after")), find(["m"], str(tmp_path / "before")))
+    (one,) = check(
+        find(["m"], str(tmp_path / "after")).results, find(["m"], str(tmp_path / "before")).results
+    )
     assert (one.verdict, one.words) == ("pass", "the same weights and the same value")
     assert (one.comparison.baseline, one.comparison.candidate) == ("m (baseline)", "m")
 
@@ -113,7 +115,7 @@ def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--alpha 0\.7; expected a number between 0 and 0.5"):
         gate(tmp_path, alpha=0.7)
     with pytest.raises(UsageError, match="NEW holds results of new, old; expected those of one"):
-        check(find(["*"], str(tmp_path)), find(["old"], str(tmp_path)))
+        check(find(["*"], str(tmp_path)).results, find(["old"], str(tmp_path)).results)
     write_run(tmp_path, "old", answers(50, 1), on="more@p")
     with pytest.raises(ComparisonError, match="NEW has no results of more@p"):
         gate(tmp_path)

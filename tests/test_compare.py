@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gpt2eval.compare import as_text, compare, find, left_out, names, of_tasks, remarks
+from gpt2eval.compare import compare
+from gpt2eval.compare.remarks import as_text, left_out, remarks
+from gpt2eval.compare.selection import find, names, of_tasks
 from gpt2eval.errors import ComparisonError, Gpt2EvalError, UsageError
 from gpt2eval.results import read_records
 from gpt2eval.types import Comparison
@@ -27,7 +29,7 @@ def two(tmp_path: Path) -> Path:
 
 def of(place: Path, *names: str, **options: object) -> dict[str, Comparison]:
     """Metric -> comparison of the named checkpoints."""
-    found = compare(find(names, str(place)), **options)  # type: ignore[arg-type]
+    found = compare(find(names, str(place)).results, **options)  # type: ignore[arg-type]
     return {one.metric: one for one in found}
 
 
@@ -79,8 +81,8 @@ def test_perplexity_is_tested_on_log_likelihoods(two: Path) -> None:
 
 def test_the_interval_does_not_know_who_else_is_compared(two: Path) -> None:
     write_run(two, "c", answers(200, 3))
-    alone = [asdict(one) for one in compare(find(("a", "b"), str(two)), correction="none")]
-    together = compare(find(("a", "b", "c"), str(two)), correction="none")
+    alone = [asdict(one) for one in compare(find(("a", "b"), str(two)).results, correction="none")]
+    together = compare(find(("a", "b", "c"), str(two)).results, correction="none")
     assert [asdict(one) for one in together if one.candidate == "b"] == alone
 
 
@@ -186,7 +188,7 @@ def test_a_sample_that_moved_to_another_group_is_refused(tmp_path: Path) -> None
 
 
 def test_other_signature_is_refused(two: Path) -> None:
-    results = find(("a", "b"), str(two))
+    results = find(("a", "b"), str(two)).results
     changed = replace(results[1].metrics["accuracy"], signature="tokens:last")
     results[1] = replace(results[1], metrics={**results[1].metrics, "accuracy": changed})
     with pytest.raises(ComparisonError, match=r"signature of accuracy is '' in .*'tokens:last'"):
@@ -233,7 +235,7 @@ def test_a_metric_missing_in_one_checkpoint(two: Path) -> None:
     only = {"accuracy": answers(200, 3)["accuracy"]}
     write_run(two, "c", only)
     assert set(of(two, "a", "c")) == {"accuracy"}
-    assert left_out(find(("a", "c"), str(two))) == ["made@p: c has no perplexity"]
+    assert left_out(find(("a", "c"), str(two)).results) == ["made@p: c has no perplexity"]
     with pytest.raises(ComparisonError, match="made@p has perplexity for a but not for c"):
         of(two, "a", "c", metrics=("perplexity",))
 
@@ -264,7 +266,7 @@ def test_no_results_and_results_of_one_checkpoint(two: Path) -> None:
     ):
         find(["x"], str(two))
     with pytest.raises(UsageError, match="no result is of task 'mode'; did you mean 'made@p'"):
-        of_tasks(find(["a"], str(two)), "mode")
+        of_tasks(find(["a"], str(two)).results, "mode")
 
 
 def test_unfinished_and_foreign_runs(two: Path) -> None:
@@ -274,7 +276,7 @@ def test_unfinished_and_foreign_runs(two: Path) -> None:
     with pytest.raises(ComparisonError, match="has format 99; this version of gpt2eval reads 1"):
         find(["b"], str(two))
     path.unlink()
-    with pytest.raises(ComparisonError, match=r"holds no finished run, only .*, which was interru"):
+    with pytest.raises(UsageError, match=r"holds no finished run, only .*, interrupted"):
         find(["b"], str(two))
     write_run(two, "c", answers(200, 3))
     (two / "c" / "other@p" / "x").mkdir(parents=True)
@@ -285,7 +287,7 @@ def test_unfinished_and_foreign_runs(two: Path) -> None:
 
 def test_find_takes_names_paths_and_globs_in_their_order(two: Path, monkeypatch) -> None:
     def found(*given: str) -> list[str]:
-        return [r.checkpoint["name"] for r in find(given, str(two))]
+        return [r.checkpoint["name"] for r in find(given, str(two)).results]
 
     assert found("b", "a") == ["b", "a"]
     assert found("*") == ["a", "b"]
@@ -346,7 +348,7 @@ def test_a_ruined_checkpoint_still_has_a_p(tmp_path: Path) -> None:
 def test_correction_is_over_all_tests_of_the_call(two: Path) -> None:
     write_run(two, "c", answers(200, 3))
     for correction, function in (("holm", None), ("bh", stats.false_discovery_control)):
-        found = compare(find(("a", "b", "c"), str(two)), correction=correction)
+        found = compare(find(("a", "b", "c"), str(two)).results, correction=correction)
         p = [one.p for one in found]
         assert len(p) == 4
         if function is not None:
@@ -363,7 +365,7 @@ def test_the_same_likelihoods_are_one_test(tmp_path: Path) -> None:
         rows = answers(100, seed)
         write_run(tmp_path, name, rows)
         write_run(tmp_path, name, {"perplexity": rows["perplexity"]}, on="twice@p")
-    found = compare(find(("a", "b"), str(tmp_path)))
+    found = compare(find(("a", "b"), str(tmp_path)).results)
     assert len(found) == 3  # two tasks: those are two tests
     one = of(tmp_path, "a", "b", metrics=("perplexity",))["perplexity"]
     assert one.p is not None
@@ -385,7 +387,7 @@ def test_seeds_are_the_units_and_paired_where_they_match(tmp_path: Path) -> None
     write = {"accuracy": [(float(i < 56), 1.0) for i in range(100)]}
     write_run(tmp_path, "new-seed0", write, run_id="c" * 12, on="made@q")
     for pattern in ("{variant}-seed{seed}", r"(.+)-seed\d+"):
-        (one,) = compare(find(["*"], str(tmp_path)), group_by=pattern, baseline="base")
+        (one,) = compare(find(["*"], str(tmp_path)).results, group_by=pattern, baseline="base")
         assert (one.baseline, one.candidate, one.units, one.wins) == ("base", "new", 5, 5)
         assert one.test == "no test: the seeds do not vary"  # + 3 each time
         assert one.baseline_spread == pytest.approx(np.std([0.5, 0.52, 0.54, 0.56, 0.58], ddof=1))
@@ -394,7 +396,7 @@ def test_seeds_are_the_units_and_paired_where_they_match(tmp_path: Path) -> None
 def test_seeds_that_differ_are_welchs(tmp_path: Path) -> None:
     seeds(tmp_path, "base", 0, range(4))
     seeds(tmp_path, "new", 3, range(1, 4))
-    (one,) = compare(find(["*"], str(tmp_path)), group_by="{variant}-seed{seed}")
+    (one,) = compare(find(["*"], str(tmp_path)).results, group_by="{variant}-seed{seed}")
     ours, theirs = [0.5, 0.52, 0.54, 0.56], [0.55, 0.57, 0.59]
     expected = stats.ttest_ind(theirs, ours, equal_var=False)
     assert one.p == pytest.approx(expected.pvalue)
@@ -409,13 +411,13 @@ def test_seeds_that_differ_are_welchs(tmp_path: Path) -> None:
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:
     seeds(tmp_path, "base", 0, range(3))
     seeds(tmp_path, "new", 3, range(1))
-    (one,) = compare(find(["*"], str(tmp_path)), group_by="{variant}-seed{seed}")
+    (one,) = compare(find(["*"], str(tmp_path)).results, group_by="{variant}-seed{seed}")
     assert one.test.startswith("no test: new has one seed, which has no spread")
     assert (one.p, one.low, one.candidate_spread) == (None, None, None)
 
 
 def test_json_has_every_number_and_reads_back(two: Path) -> None:
-    found = compare(find(("a", "b"), str(two)))
+    found = compare(find(("a", "b"), str(two)).results)
     content = json.loads(as_text(found, ["a remark"]))
     assert content["remarks"] == ["a remark"]
     assert [Comparison(**entry) for entry in content["comparisons"]] == found

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gpt2eval.errors import StoreError, UsageError
+from gpt2eval.compare import compare, compare_where_possible
+from gpt2eval.errors import UsageError
 from gpt2eval.report import report_files
-from gpt2eval.reporting import find_results, report
+from gpt2eval.reporting import report
 from gpt2eval.results import load_results, write_result
-from gpt2eval.types import Result
-from tests.report.building import estimate, result, write_records
-
-
-def keep(root: Path, name: str, task: str = "wikitext2@lm-eval", run: str = "0123456789ab") -> Path:
-    """A finished run with records, where a run would leave it."""
-    directory = write_records(root / name / task / run, documents=12, windows=1)
-    write_result(result(name, task, path=directory), directory)
-    return directory
+from tests.comparing import answers, write_run
+from tests.report.building import estimate, keep, result, write_records
 
 
 @pytest.fixture
@@ -36,89 +30,15 @@ def store(tmp_path: Path) -> Path:
     return root
 
 
-def names(found: list[Result]) -> list[tuple[str, str]]:
-    return [(each.checkpoint["name"], each.name) for each in found]
-
-
-# ---- names --------------------------------------------------------------------------------------
-
-
-def test_directories_above_runs_and_runs(store: Path) -> None:
-    assert len(find_results([str(store)]).results) == 4
-    assert len(find_results([str(store / "gpt2")]).results) == 2
-    run = store / "mine" / "wikitext2@paper" / "ba9876543210"
-    for name in (run, run / "result.json"):
-        assert names(find_results([str(name)]).results) == [("mine", "wikitext2@paper")]
-
-
-def test_globs_and_overlaps_name_a_run_once(store: Path) -> None:
-    assert names(find_results([f"{store}/*/*@paper"]).results) == [
-        ("gpt2", "wikitext2@paper"),
-        ("mine", "wikitext2@paper"),
-    ]
-    assert len(find_results([f"{store}/**/result.json", str(store), f"{store}/*"]).results) == 4
-
-
-def test_the_order_is_that_of_the_names(store: Path) -> None:
-    found = find_results([str(store / "mine"), str(store / "gpt2")]).results
-    assert [each.checkpoint["name"] for each in found] == ["mine", "mine", "gpt2", "gpt2"]
-
-
-def test_a_directory_with_a_star_in_its_name(tmp_path: Path) -> None:
-    keep(tmp_path / "odd [1]*", "gpt2")
-    assert len(find_results([str(tmp_path / "odd [1]*")]).results) == 1
-
-
-def test_a_copy_counts_once_and_a_changed_copy_is_refused(store: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(store, copy)
-    assert len(find_results([str(store), str(copy)]).results) == 4
-    path = copy / "gpt2" / "wikitext2@paper" / "ba9876543210" / "result.json"
-    content = json.loads(path.read_text())
-    content["metrics"]["word_perplexity"]["value"] = 1.0
-    path.write_text(json.dumps(content))
-    with pytest.raises(StoreError, match=r"are one run.*with different numbers"):
-        find_results([str(store), str(copy)])
-
-
-def test_runs_that_did_not_finish_are_named(store: Path) -> None:
-    half = write_records(store / "gpt2" / "lambada@openai" / "aaaaaaaaaaaa", documents=1)
-    found = find_results([str(store)])
-    assert len(found.results) == 4
-    assert found.unfinished == [half]
-    with pytest.raises(UsageError, match=r"have not finished.*goes on where it stopped"):
-        find_results([str(half)])
-
-
-def test_what_leads_nowhere_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "file.txt").write_text("x")
-    for name, words in (
-        ("missing", "does not exist"),
-        ("miss*", "does not exist"),
-        ("empty", "holds no result.json"),
-        ("file.txt", "is a file"),
-    ):
-        with pytest.raises(UsageError, match=words):
-            find_results([str(tmp_path / name)])
-    with pytest.raises(UsageError, match="no results were named"):
-        find_results([])
-
-
-def test_another_format_is_refused(store: Path) -> None:
-    path = store / "gpt2" / "wikitext2@paper" / "ba9876543210" / "result.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(StoreError, match="has format 2; this version of gpt2eval reads 1"):
-        find_results([str(store)])
+# ---- the report ---------------------------------------------------------------------------------
 
 
 def test_a_baseline_that_is_no_checkpoint(store: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"'gpt3' is none of the checkpoints; did you mean 'gpt2'"):
+    with pytest.raises(
+        UsageError, match=r"'gpt3' is none of the checkpoints: gpt2, mine; did you mean 'gpt2'"
+    ):
         report([str(store)], tmp_path / "report", baseline="gpt3")
     assert not (tmp_path / "report").exists()
-
-
-# ---- the report ---------------------------------------------------------------------------------
 
 
 def test_the_report_of_a_store_holds_all_that_a_paper_takes(store: Path, tmp_path: Path) -> None:
@@ -152,6 +72,82 @@ def test_the_same_results_give_the_same_bytes(store: Path) -> None:
         "svg",
         "pdf",
     }
+
+
+# ---- comparisons --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    """b is better than a on one task; on the other c read other data, and a was run twice."""
+    root = tmp_path / "results"
+    for name, seed, right in (("a", 1, 0.3), ("b", 2, 0.8), ("c", 3, 0.3)):
+        write_run(root, name, answers(100, seed, right=right), on="one@p")
+    write_run(root, "a", answers(100, 1), on="other@p")
+    write_run(root, "b", answers(100, 2), on="other@p")
+    write_run(root, "c", answers(100, 3), on="other@p", data={"sha256": "f" * 64})
+    write_run(root, "a", answers(100, 1), on="twice@p")
+    write_run(root, "a", answers(100, 1), on="twice@p", run_id="b" * 12, run={"seed": 7})
+    write_run(root, "b", answers(100, 2), on="twice@p")
+    return root
+
+
+def texts(page: Path) -> dict[str, str]:
+    wanted = ("report.md", "methods.md", "tables/one@p.tex")
+    return {name: (page.parent / name).read_text(encoding="utf-8") for name in wanted}
+
+
+def test_checkpoints_are_compared_with_the_first_and_the_rest_is_said(
+    three: Path, tmp_path: Path
+) -> None:
+    page, _ = report([str(three)], tmp_path / "report")
+    written = texts(page)
+    (row,) = [line for line in written["tables/one@p.tex"].splitlines() if line.startswith("b &")]
+    assert "$^{***}$" in row
+    (row,) = [line for line in written["tables/one@p.tex"].splitlines() if line.startswith("c &")]
+    assert "^{*" not in row.split("&")[2]  # an accuracy that differs by chance
+    assert "differs from a (run 1), $p$ below 0.05" in written["tables/one@p.tex"]
+    assert "exact McNemar test, sign-flip permutation test" in written["tables/one@p.tex"]
+    assert (
+        "over" not in written["tables/one@p.tex"].partition("(exact McNemar")[2].partition(")")[0]
+    )
+    (line,) = [line for line in written["methods.md"].splitlines() if "Comparisons." in line]
+    assert "[@mcnemar1947]: **one@p** (accuracy; n = 100), **other@p** (accuracy; n = 100)." in line
+    assert "p-values were corrected by Holm's method [@holm1979]" in line
+    _, _, left = written["report.md"].partition("Not compared:\n\n")
+    lines = left.partition("\n\n")[0].splitlines()
+    assert any("two runs of a on twice@p: seed 0 and 7" in line for line in lines)
+    assert any("a (run 1) and c cannot be compared: data digest is" in line for line in lines)
+    assert (page.parent / "plots" / "differences-fraction.pdf").is_file()
+
+
+def test_the_family_is_that_of_compare(three: Path, tmp_path: Path) -> None:
+    """The same p-values as `gpt2eval compare` where nothing has to be left out."""
+    results = [one for one in load_results(three) if one.name == "one@p"]
+    comparisons, left_out = compare_where_possible(results, baseline="b")
+    assert comparisons == compare(results, baseline="b")
+    assert left_out == []
+    changed = replace(results[1], task={**results[1].task, "version": 2})
+    comparisons, (line,) = compare_where_possible([results[0], changed, results[2]])
+    assert {one.candidate for one in comparisons} == {"c"}
+    assert line.startswith("one@p: a and b cannot be compared: version is 1 in")
+
+
+def test_one_checkpoint_is_compared_with_nothing(three: Path, tmp_path: Path) -> None:
+    page, _ = report([str(three / "c")], tmp_path / "report")
+    assert "Not compared" not in page.read_text()
+    assert not list((page.parent / "plots").glob("differences*"))
+    for options in ({}, {"baseline": "c"}):
+        assert compare_where_possible(load_results(three / "c"), **options) == ([], [])
+
+
+def test_damaged_records_stop_no_report(three: Path, tmp_path: Path) -> None:
+    (path,) = three.glob("a/one@p/*/records.jsonl")
+    path.write_text("{}\n")
+    results = [one for one in load_results(three) if one.name == "one@p"]
+    comparisons, (line,) = compare_where_possible(results)
+    assert comparisons == []
+    assert "line 1: not a record" in line
 
 
 # ---- the command line ---------------------------------------------------------------------------
@@ -206,7 +202,10 @@ def test_unfinished_runs_are_told_on_stderr(store: Path, tmp_path: Path) -> None
     ("arguments", "words"),
     [
         ((), "Missing argument"),
-        (("nowhere",), "'nowhere' does not exist"),
+        (
+            ("nowhere",),
+            "no results are called 'nowhere', here or in 'results'; there are gpt2, mine",
+        ),
         (("results", "--baseline", "nobody"), "'nobody' is none of the checkpoints"),
         (("results", "--style", "fancy"), "--style 'fancy' is neither a style"),
         (("results", "--output", "results"), "neither empty nor a report"),

@@ -56,12 +56,12 @@ def command(
     1: one fails or is inconclusive, 2: bad input.
     """
     from gpt2eval.check import check, passed, write
-    from gpt2eval.compare import find
+    from gpt2eval.compare.selection import find
     from gpt2eval.terminal.gate import show_checks
 
     checks = check(
-        find(new, output, tasks),
-        find((baseline,), output, tasks),
+        find(new, output, tasks).results,
+        find((baseline,), output, tasks).results,
         max_drop=max_drop,
         alpha=alpha,
         seed=seed,

@@ -63,12 +63,14 @@ def command(
     RESULTS are directories that `run` wrote, names of checkpoints below --output, or globs. The
     first checkpoint is the baseline unless another is named. No model is loaded.
     """
-    from gpt2eval.compare import as_text, compare, find, remarks
+    from gpt2eval.compare import compare
+    from gpt2eval.compare.remarks import as_text, remarks
+    from gpt2eval.compare.selection import find
     from gpt2eval.terminal.comparisons import show_comparisons
 
-    results = find(names, output, tasks)
+    found = find(names, output, tasks)
     comparisons = compare(
-        results,
+        found.results,
         baseline=baseline,
         metrics=metrics,
         correction=correction,
@@ -77,7 +79,7 @@ def command(
         seed=seed,
         tasks_dir=tasks_dir,
     )
-    said = remarks(results, baseline, group_by)
+    said = remarks(found, baseline, group_by)
     if as_json:
         click.echo(as_text(comparisons, said))
     else:

@@ -15,7 +15,9 @@ import click
     help="Where the report is written.",
 )
 @click.option(
-    "--baseline", default="", metavar="NAME", help="Checkpoint that the others are compared with."
+    "--baseline",
+    metavar="NAME",
+    help="Checkpoint that the others are compared with.  [default: the first]",
 )
 @click.option("--title", default="", metavar="TEXT", help="Heading of the report.")
 @click.option(
@@ -25,20 +27,22 @@ import click
     help="A matplotlib style for the plots: its name, or a .mplstyle file.",
 )
 @click.option("--intervals", is_flag=True, help="Print intervals in the LaTeX tables too.")
+@click.option("--tasks-dir", metavar="DIR", help="Directory with your own task files.")
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
 def command(
     results: tuple[str, ...],
     output: str,
-    baseline: str,
+    baseline: str | None,
     title: str,
     style: str,
     intervals: bool,
+    tasks_dir: str | None,
     quiet: bool,
 ) -> None:
     """Write the report of finished runs: tables, plots, methods text, references.
 
-    RESULTS are run directories, directories above them, or globs. Needs neither the checkpoints nor
-    torch.
+    RESULTS are directories that `run` wrote, names of checkpoints in results/, or globs. What the
+    checkpoints share is compared. Needs neither the checkpoints nor torch.
 
     \b
     gpt2eval report results --output reports/all
@@ -49,7 +53,13 @@ def command(
 
     check_directory(output, "--output")
     page, found = report(
-        results, output, baseline=baseline, title=title, style=style, intervals=intervals
+        results,
+        output,
+        baseline=baseline,
+        title=title,
+        style=style,
+        intervals=intervals,
+        tasks_dir=tasks_dir,
     )
     for directory in found.unfinished:
         click.echo(f"left out, since it has not finished: {directory}", err=True)

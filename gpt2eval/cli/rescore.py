@@ -18,8 +18,9 @@ def command(
 ) -> None:
     """Make the numbers of runs again from their records, and compare.
 
-    RESULTS are directories of runs, or directories above them. No model is needed. With --write the
-    new numbers replace the recorded ones, those of a metric that the runs did not have included.
+    RESULTS are directories that `run` wrote, names of checkpoints in results/, or globs. Needs no
+    model. With --write the new numbers replace the recorded ones, those of a metric that the runs
+    did not have included.
     """
     from gpt2eval.rescore import rescore_all, write_rescored
     from gpt2eval.terminal.rescored import show_rescored

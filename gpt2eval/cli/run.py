@@ -21,14 +21,14 @@ def command(quiet: bool, **values: Any) -> None:
     """
     options = RunOptions(**values)  # bad values are refused before anything heavy is imported
     from gpt2eval.evaluation import run_with
-    from gpt2eval.report import write_report
     from gpt2eval.report.folder import check_directory
+    from gpt2eval.reporting import report_results
     from gpt2eval.terminal.progress import progress_bar
     from gpt2eval.terminal.results import show_results
 
     check_directory(options.report)
     with progress_bar(quiet) as progress:
         results = run_with(options, progress)
-    page = write_report(results, options.report)
+    page = report_results(results, options.report, tasks_dir=options.tasks_dir)
     if not quiet:
         show_results(results, page)

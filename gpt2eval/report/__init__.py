@@ -46,6 +46,7 @@ def write_report(
     *,
     title: str = "",
     comparisons: Sequence[Comparison] = (),
+    left_out: Sequence[str] = (),
     baseline: str = "",
     style: str = "",
     intervals: bool = False,
@@ -53,6 +54,7 @@ def write_report(
     """Write tables, plots, methods text and two documents; returns the path of `report.md`.
 
     comparisons  between checkpoints of these results: significance marks and a forest plot
+    left_out     what could not be compared, and why: a line each
     baseline     label of the checkpoint that marks compare with; needed where there are several
     style        a matplotlib style for the plots: its name, or a file
     intervals    whether LaTeX tables print them
@@ -66,7 +68,13 @@ def write_report(
     directory = Path(directory)
     # Everything is made before anything is written: a failure leaves the old report whole.
     files = report_files(
-        results, title, comparisons, baseline=baseline, style=style, intervals=intervals
+        results,
+        title,
+        comparisons,
+        left_out=left_out,
+        baseline=baseline,
+        style=style,
+        intervals=intervals,
     )
     replace_report(directory, files, _sources(results, title))
     return directory / "report.md"
@@ -77,6 +85,7 @@ def report_files(
     title: str = "",
     comparisons: Sequence[Comparison] = (),
     *,
+    left_out: Sequence[str] = (),
     baseline: str = "",
     style: str = "",
     intervals: bool = False,
@@ -87,7 +96,7 @@ def report_files(
     pictures = draw_all(sections, compared, style)
     methods = methods_of(sections, compared)
     texts = {
-        "report.md": report_markdown(title, sections, pictures),
+        "report.md": report_markdown(title, sections, pictures, left_out),
         "tables/summary.md": _table_file("Summary", sections, summary_markdown(sections)),
         "tables/summary.csv": summary_csv(sections),
         "tables/results.csv": frame_csv(to_frame(results)),

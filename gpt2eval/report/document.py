@@ -28,8 +28,13 @@ from gpt2eval.report.text import (
 from gpt2eval.types import Result
 
 
-def report_markdown(title: str, sections: Sequence[Section], pictures: Sequence[Picture]) -> str:
-    """The whole page; links are relative to its directory."""
+def report_markdown(
+    title: str,
+    sections: Sequence[Section],
+    pictures: Sequence[Picture],
+    left_out: Sequence[str] = (),
+) -> str:
+    """The whole page; links are relative to its directory. `left_out`: what was not compared."""
     results = [result for section in sections for result in section.results.values()]
     shown = any(section.metrics for section in sections)
     overall = [picture for picture in pictures if not picture.section]
@@ -49,6 +54,7 @@ def report_markdown(title: str, sections: Sequence[Section], pictures: Sequence[
         "How the numbers were made, for a paper: [methods.md](methods.md), "
         "[methods.tex](methods.tex), [references.bib](references.bib).",
         *(_embed(picture) for picture in overall),
+        _left_out(left_out),
         *(
             _section(section, pictures, first)
             for section, first in zip(sections, firsts, strict=True)
@@ -59,6 +65,13 @@ def report_markdown(title: str, sections: Sequence[Section], pictures: Sequence[
         _reproduce(results),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _left_out(lines: Sequence[str]) -> str:
+    """What the comparisons say nothing about."""
+    if not lines:
+        return ""
+    return "\n".join(["Not compared:", "", *(f"- {markdown(line)}" for line in lines)])
 
 
 def checkpoints_table(sections: Sequence[Section]) -> str:

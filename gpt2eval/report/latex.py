@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gpt2eval.report.differences import MARKS
 from gpt2eval.report.sections import Section, data_mark
-from gpt2eval.report.significance import STARS, Significance, tests_in_words
+from gpt2eval.report.significance import Significance, tests_in_words
 from gpt2eval.report.tables import all_labels, best_labels, published, systems
 from gpt2eval.report.text import format_interval, format_level, format_number, latex
 from gpt2eval.types import Estimate
@@ -188,8 +189,8 @@ def _legend(
         notes.plain.append("Bold: the best checkpoint as printed")
     tested = [each for section in sections for each in compared.of(section) if each.p is not None]
     if tested:
-        stars = ", ".join(f"$^{{{mark}}}$" for _, mark in reversed(STARS))
-        levels = ", ".join(f"{p:g}" for p, _ in reversed(STARS))
+        stars = ", ".join(f"$^{{{mark}}}$" for _, mark in reversed(MARKS))
+        levels = ", ".join(f"{p:g}" for p, _ in reversed(MARKS))
         notes.plain.append(
             f"{stars} differs from {latex(compared.baseline)}, $p$ below {levels}"
             f" ({latex(tests_in_words(tested))})"

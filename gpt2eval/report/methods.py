@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gpt2eval.report.bibliography import Bibliography
+from gpt2eval.report.differences import MARKS
 from gpt2eval.report.document import ledger_words
 from gpt2eval.report.sections import Section, data_digests, data_mark
-from gpt2eval.report.significance import STARS, Significance
+from gpt2eval.report.significance import CORRECTED, Significance, without_counts
 from gpt2eval.report.tables import all_labels, counted
 from gpt2eval.report.text import SAMPLE_NOTICE, format_count, format_parameters, latex, markdown
 from gpt2eval.types import Comparison, Estimate, Result
@@ -312,20 +313,35 @@ def _comparisons(
     text += [Code(compared.baseline), ", each over the samples that both checkpoints have."]
     by_test: dict[str, list[Comparison]] = {}
     for each in shown:
-        by_test.setdefault(each.test, []).append(each)
+        by_test.setdefault(without_counts(each.test), []).append(each)
     for test, members in by_test.items():
-        names = dict.fromkeys(f"{each.task} {each.metric}" for each in members)
         text.append(f" {test[:1].upper()}{test[1:]}")
         text += [Cite(keys)] if (keys := _known(test, cited)) else []
-        text += [": ", *_listed([Code(name) for name in names]), "."]
-    for correction in dict.fromkeys(each.correction for each in shown if each.correction):
-        text.append(f" p-values were corrected: {correction}")
-        text += [Cite(keys)] if (keys := _known(correction, cited)) else []
+        text += [": ", *_where(members), "."]
+    for correction in dict.fromkeys(each.correction for each in shown):
+        text.append(f" p-values were {CORRECTED[correction]}")
+        text += [Cite(keys)] if (keys := _known(CORRECTED[correction], cited)) else []
         text.append(".")
-    for note in dict.fromkeys(each.note for each in shown if each.note):
-        text.append(f" {note.rstrip('.')}.")
-    levels = ", ".join(f"{mark} below {p:g}" for p, mark in reversed(STARS))
+    by_note: dict[str, list[Comparison]] = {}
+    for each in shown:
+        by_note.setdefault(each.note, []).append(each)
+    for note, members in by_note.items():
+        if note:
+            text += [" For ", *_where(members), f": {note.rstrip('.')}."]
+    levels = ", ".join(f"{mark} below {p:g}" for p, mark in reversed(MARKS))
     return [*text, f" Marks of corrected p-values: {levels}."]
+
+
+def _where(comparisons: Sequence[Comparison]) -> Paragraph:
+    """Tasks, each with the metrics of it and how many samples were compared."""
+    by_task: dict[tuple[str, int], list[str]] = {}
+    for each in comparisons:
+        by_task.setdefault((each.task, each.n), []).append(each.metric)
+    text: Paragraph = []
+    for (task, n), metrics in by_task.items():
+        named = ", ".join(dict.fromkeys(metrics))
+        text += [", " * bool(text), Code(task), f" ({named}; n = {format_count(n)})"]
+    return text
 
 
 def _care(sections: Sequence[Section]) -> Paragraph:

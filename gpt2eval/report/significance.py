@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from gpt2eval.report.differences import mark
 from gpt2eval.report.sections import Section
 from gpt2eval.types import Comparison
 
-STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+CORRECTED = {
+    "holm": "corrected by Holm's method",
+    "bh": "corrected by the method of Benjamini and Hochberg",
+    "none": "not corrected",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +40,8 @@ class Significance:
     def stars(self, section: Section, metric: str, label: str) -> str:
         """The mark of a number: stars by its corrected p-value, or nothing."""
         for each in self.of(section):
-            if (each.metric, each.candidate) == (metric, label) and each.p_corrected is not None:
-                return next((mark for p, mark in STARS if each.p_corrected < p), "")
+            if (each.metric, each.candidate) == (metric, label):
+                return mark(each)
         return ""
 
 
@@ -47,8 +53,14 @@ def significance(comparisons: Sequence[Comparison], baseline: str = "") -> Signi
 
 
 def tests_in_words(comparisons: Iterable[Comparison]) -> str:
-    """What the p-values come from, and how they were corrected: "exact McNemar test; Holm"."""
+    """What p-values come from, in short: "exact McNemar test; p-values corrected by ..."."""
     shown = [each for each in comparisons if each.p is not None]
-    tests = ", ".join(dict.fromkeys(each.test for each in shown))
-    corrections = ", ".join(dict.fromkeys(each.correction for each in shown if each.correction))
-    return f"{tests}; p-values corrected: {corrections}" if corrections else tests
+    tests = ", ".join(dict.fromkeys(re.split(r" over |; ", each.test)[0] for each in shown))
+    corrections = " and ".join(dict.fromkeys(CORRECTED[each.correction] for each in shown))
+    return f"{tests}; p-values {corrections}" if shown else ""
+
+
+def without_counts(test: str) -> str:
+    """The words on a test that are the same for every number of samples."""
+    test = re.sub(r" over [\d,]+( and [\d,]+)? (samples|groups|seeds)( that differ)?", "", test)
+    return re.sub(r"\ball \d+ arrangements", "all arrangements", test)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gpt2eval.results import write_result
 from gpt2eval.types import Comparison, Estimate, Result
 
 PAPER = "Radford et al. 2019, GPT-2 paper Table 3"
@@ -169,7 +170,7 @@ def compared(
         "level": 0.95,
         "test": "exact McNemar test" if unit == "fraction" else "paired sign-flip permutation test",
         "p_corrected": None if p is None else min(1.0, 2 * p),
-        "correction": "Holm",
+        "correction": "holm",
         "effect": None,
         "effect_name": "",
         "smallest": 0.03,
@@ -226,4 +227,11 @@ def write_words(directory: Path, samples: int = 600, skill: float = 0.3, seed: i
         lines.append(json.dumps(row))
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "records.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return directory
+
+
+def keep(root: Path, name: str, task: str = "wikitext2@lm-eval", run: str = "0123456789ab") -> Path:
+    """A finished run with records, where a run would leave it."""
+    directory = write_records(root / name / task / run, documents=12, windows=1)
+    write_result(result(name, task, path=directory), directory)
     return directory

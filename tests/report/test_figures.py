@@ -93,7 +93,10 @@ def test_differences_are_drawn_for_the_main_metric_and_the_baseline() -> None:
     ]
     assert found[1]["p"] == found[1]["low"] == ""
     page = files["report.md"].decode()
-    assert "Filled: corrected p below 0.05. Exact McNemar test; p-values corrected: Holm." in page
+    assert (
+        "Filled: corrected p below 0.05. Exact McNemar test; p-values corrected by Holm's method."
+        in page
+    )
     # Two baselines and none named.
     assert "plots/differences-fraction.png" not in report_files(runs, comparisons=comparisons)
 
