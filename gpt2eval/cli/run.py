@@ -22,13 +22,15 @@ def command(quiet: bool, **values: Any) -> None:
     options = RunOptions(**values)  # bad values are refused before anything heavy is imported
     from gpt2eval.evaluation import run_with
     from gpt2eval.report.folder import check_directory
-    from gpt2eval.reporting import report_results
     from gpt2eval.terminal.progress import progress_bar
-    from gpt2eval.terminal.results import show_results
 
     check_directory(options.report)
     with progress_bar(quiet) as progress:
         results = run_with(options, progress)
+    # Not before the models are gone: reports and tables bring a hundred megabytes of libraries.
+    from gpt2eval.reporting import report_results
+    from gpt2eval.terminal.results import show_results
+
     page = report_results(results, options.report, tasks_dir=options.tasks_dir)
     if not quiet:
         show_results(results, page)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -135,6 +137,7 @@ def load_model(checkpoint: Checkpoint, device: str = "auto", dtype: str = "float
         described = beside.submit(_describe, checkpoint)
         tensors, linears, parameters = _load_weights(checkpoint, place, kind)
         config, activation, tokenizer = described.result()
+    _return_memory()
     wte = tensors["wte.weight"]
     eos_id = _special_id(checkpoint, tokenizer, "eos_token_id")
     return Model(
@@ -165,6 +168,16 @@ def choose_device(device: str) -> torch.device:
             f"device {device!r} cannot be used ({reason}); expected auto, cpu, cuda, cuda:N or mps"
         ) from error
     return place
+
+
+def _return_memory() -> None:
+    """Give what reading and repacking left free back to the system: a quarter of the weights.
+
+    The allocator of glibc would keep it, and others have no such function.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim:
+        trim(0)
 
 
 def _describe(checkpoint: Checkpoint) -> tuple[Any, Callable[[Tensor], Tensor] | None, Any]:
