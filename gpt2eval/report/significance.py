@@ -25,15 +25,15 @@ class Significance:
     baseline: str = ""
 
     def of(self, section: Section) -> list[Comparison]:
-        """Those of a section, of two checkpoints that it has.
+        """Those of a section: of its task@protocol, and of two checkpoints that it has.
 
-        Where two sections answer to one task@protocol their titles differ from it, and nothing says
-        which of the two was compared.
+        Where several sections answer to one task@protocol, on other data say, a checkpoint stands
+        in one of them: `compare` refuses two runs of it.
         """
         return [
             each
             for each in self.comparisons
-            if each.task == section.title
+            if each.task == section.first.name
             and {each.baseline, each.candidate} <= section.results.keys()
         ]
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpt2eval.compare import compare
 from gpt2eval.peers import import_results, metrics_of
 from gpt2eval.peers.importing import Imported
 from gpt2eval.report import report_files
@@ -178,6 +179,22 @@ def test_imports_stand_beside_our_own_runs(
     theirs.data["source"] = "directory"  # type: ignore[index]
     files = report_files([own, theirs])
     assert "| demo-base (lm-eval) | checkpoint |" in files["tables/sst2@lm-eval.md"].decode()
+
+
+def test_an_import_is_compared_with_our_own_run(
+    proved: dict[str, Imported], evaluate: Callable[..., Run]
+) -> None:
+    """The same weights by both tools: no accuracy differs, and no perplexity by more than float."""
+    demo = ROOT / "gpt2eval/demo/demo-base"
+    for ours, names in TWINS.items():
+        found = compare([evaluate(demo, ours, SAMPLES).result, proved[ours].result])
+        assert {one.metric for one in found} >= set(names.values())
+        for one in found:
+            assert one.candidate == "demo-base (lm-eval)"
+            assert one.n == proved[ours].result.data["selected"]
+            assert one.candidate_value == pytest.approx(one.baseline_value, rel=1e-5)
+            if one.unit == "fraction":
+                assert (one.wins, one.losses, one.p) == (0, 0, None)
 
 
 def test_a_limited_run_is_marked_as_a_subset(tmp_path: Path) -> None:

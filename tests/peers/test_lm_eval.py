@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpt2eval.compare import compare
 from gpt2eval.errors import DataError, UsageError
 from gpt2eval.peers import import_results, metrics_of
 from gpt2eval.report import report_files, write_report
+from gpt2eval.reporting import report
 from gpt2eval.results import read_records
 from gpt2eval.types import Result
 
@@ -300,3 +302,38 @@ def test_the_command_line_imports_without_torch_and_reports(tmp_path: Path) -> N
     )
     assert bad.returncode == 2
     assert bad.stderr.startswith("gpt2eval: 'nowhere' does not exist")
+
+
+# ---- in comparisons -----------------------------------------------------------------------------
+
+
+def two_models(root: Path, rows: bool = True) -> list[Result]:
+    """Imports of two models on 40 questions: the second is right on 20 more."""
+    found = []
+    for model, right in (("a", 10), ("b", 30)):
+        lines = [sample(n, acc=float(n < right)) for n in range(40)] if rows else []
+        values = {"alias": "boolq", "acc,none": right / 40, "acc_stderr,none": 0.07}
+        counts = {"boolq": {"original": 40, "effective": 40}}
+        write(root / model, lines, values=values, model_name=model, **{"n-samples": counts})
+        found.append(only(root / model, root / "results"))
+    return found
+
+
+def test_two_imports_are_compared_sample_by_sample(tmp_path: Path) -> None:
+    (one,) = compare(two_models(tmp_path))
+    assert (one.task, one.metric, one.baseline, one.candidate) == ("boolq@lm-eval", "acc", "a", "b")
+    assert (one.wins, one.ties, one.losses) == (20, 20, 0)
+    assert one.p == pytest.approx(2 * 0.5**20)
+    page, _ = report([str(tmp_path / "results")], tmp_path / "report")
+    table = (page.parent / "tables" / "boolq@lm-eval.tex").read_text()
+    assert "exact McNemar test" in table
+    (row,) = [line for line in table.splitlines() if line.startswith("b &")]
+    assert "$^{***}$" in row
+
+
+def test_values_alone_are_set_side_by_side_without_a_test(tmp_path: Path) -> None:
+    (one,) = compare(two_models(tmp_path, rows=False))
+    assert one.difference == 0.5
+    assert one.p is None
+    assert one.test.startswith("no test")
+    assert "neither run has its samples: values alone" in one.note
