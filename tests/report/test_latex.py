@@ -181,7 +181,7 @@ def test_neither_direction_has_no_arrow_and_no_bold() -> None:
     files = report_files(neutral)
     assert "zipf |" in files["tables/summary.md"].decode()
     assert "**" not in files["tables/summary.md"].decode().split("\n\n")[1]
-    assert "neither is better" in files["report.md"].decode()
+    assert "neither direction is better" in files["report.md"].decode()
 
 
 def test_section_has_checkpoints_then_baselines_then_published_values() -> None:

@@ -210,8 +210,8 @@ def test_a_report_needs_neither_torch_nor_pyplot() -> None:
 def test_an_axis_points_where_better_lies() -> None:
     from gpt2eval.report.plots import Axis
 
-    titles = [Axis("zipf", direction).title for direction in (True, False, None)]
-    assert titles == ["zipf\nhigher is better →", "zipf\n← lower is better", "zipf"]
+    pointers = [Axis("zipf", direction).pointer for direction in (True, False, None)]
+    assert pointers == ["higher is better →", "← lower is better", "neither direction is better"]
 
 
 def test_percentages_are_never_on_a_logarithmic_axis() -> None:
