@@ -28,7 +28,7 @@ def show_results(results: Sequence[Result], page: Path) -> None:
     console = Console()
     names = list(dict.fromkeys(checkpoint_labels(results)))
     table = Table(box=None, pad_edge=False)
-    table.add_column("", no_wrap=True)
+    table.add_column("")  # gives way to the numbers where a terminal is narrow
     for name in names:
         table.add_column(Text(name), justify="right", no_wrap=True)
     for name, rows in _by_task(results).items():
