@@ -30,6 +30,7 @@ from gpt2eval.results import (
     RESULT,
     RecordWriter,
     encode_response,
+    locked,
     prepare_output,
     read_result,
     recover_records,
@@ -161,21 +162,26 @@ def _run_checkpoint(
         )
         for item in work
     ]
-    runs = [
-        Open(item, directory)
-        for item, directory in zip(work, directories, strict=True)
-        if not (directory / RESULT).exists()
-    ]
-    if runs:
-        from gpt2eval.model import load_model
+    with ExitStack() as stack:
+        for directory in directories:
+            if not (directory / RESULT).exists():
+                stack.enter_context(locked(directory))
+        # Asked once the lock is held: another process may have finished the run just before.
+        runs = [
+            Open(item, directory)
+            for item, directory in zip(work, directories, strict=True)
+            if not (directory / RESULT).exists()
+        ]
+        if runs:
+            from gpt2eval.model import load_model
 
-        progress.begin(f"{checkpoint.name}: loading")
-        model = load_model(checkpoint, options.device, options.dtype)
-        scorer = next((item.work.scorer for item in runs if item.work.scorer), None)
-        judge = load_model(scorer, options.device, options.dtype) if scorer else model
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        for item in _score(model, judge, runs, options, progress):
-            write_result(_result(model, item, options, started), item.directory)
+            progress.begin(f"{checkpoint.name}: loading")
+            model = load_model(checkpoint, options.device, options.dtype)
+            scorer = next((item.work.scorer for item in runs if item.work.scorer), None)
+            judge = load_model(scorer, options.device, options.dtype) if scorer else model
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            for item in _score(model, judge, runs, options, progress):
+                write_result(_result(model, item, options, started), item.directory)
     return [read_result(directory) for directory in directories]
 
 

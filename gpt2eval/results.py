@@ -12,13 +12,16 @@ Format history:
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import math
 import os
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from glob import glob
 from pathlib import Path
@@ -30,6 +33,7 @@ from gpt2eval.types import Estimate, Generated, Record, Response, Result, Scored
 FORMAT = 1
 RESULT = "result.json"
 RECORDS = "records.jsonl"
+LOCK = "lock"
 # What stands around the responses of a record.
 RESPONSES, REFERENCES = '}, "responses": [', '], "references": ['
 
@@ -53,6 +57,62 @@ def prepare_output(output: Path) -> None:
             f"output directory {str(output)!r} cannot be written ({error.strerror}); give another"
             " one with --output"
         ) from error
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keep every other process away from a run; StoreError that names the one that has it.
+
+    The lock is the operating system's and goes with the process, however that ends. The file says
+    who has it; one that a killed process left behind holds nobody up.
+    """
+    path = directory / LOCK
+    with ExitStack() as stack:
+        with _saving(path):
+            directory.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(_lock(path))
+            file.truncate(0)
+            file.write(
+                f"process {os.getpid()} on {socket.gethostname()},"
+                f" since {datetime.now(UTC).isoformat(timespec='seconds')}"
+            )
+            file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # still ours: whoever waits for it finds a new one
+
+
+def _lock(path: Path) -> TextIO:
+    """The file at this path, open and locked."""
+    while True:
+        file = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            owner = file.read() or "another process"
+            file.close()
+            if not isinstance(error, BlockingIOError):
+                raise StoreError(
+                    f"{path.parent} cannot be locked ({error.strerror}): its file system has no"
+                    " locks; give an --output on another one"
+                ) from error
+            raise StoreError(
+                f"{path.parent} is being written by {owner}; wait until it is done, or end it, and"
+                " run the same command again: what was saved is kept"
+            ) from error
+        if _is_at(file, path):
+            return file
+        file.close()  # its owner was done and removed it just now
+
+
+def _is_at(file: TextIO, path: Path) -> bool:
+    """Whether an open file is the one that is found under this path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 # ---- records ------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from gpt2eval.errors import (
     TaskError,
     UsageError,
 )
-from gpt2eval.results import read_records, read_result
+from gpt2eval.results import locked, read_records, read_result
 from gpt2eval.stats import estimate
 from gpt2eval.task import discover, select
 from tests.checkpoints import make_checkpoint
@@ -350,6 +350,29 @@ def test_other_weights_are_another_run(
     assert one.path.parent == other.path.parent.absolute()
     assert one.path.name != other.path.name
     assert one.metrics != other.metrics
+
+
+def test_two_processes_never_mix(
+    score: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second is refused before it loads a model; what the first does meanwhile is read."""
+    (result,) = score()
+    (result.path / "result.json").unlink()
+    with locked(result.path), monkeypatch.context() as patch:
+        patch.setattr(model, "load_model", lambda *_: pytest.fail("loaded"))
+        with pytest.raises(StoreError, match=r"is being written by process"):
+            score()
+
+    def finished_meanwhile(directory: Path) -> Any:
+        (directory / "result.json").write_bytes(before)
+        return locked(directory)
+
+    assert score()[0].metrics == result.metrics
+    before = (result.path / "result.json").read_bytes()
+    (result.path / "result.json").unlink()
+    monkeypatch.setattr(evaluation, "locked", finished_meanwhile)
+    monkeypatch.setattr(model, "load_model", lambda *_: pytest.fail("loaded"))
+    assert score() == [read_result(result.path)]
 
 
 # ---- subsets ------------------------------------------------------------------------------------
