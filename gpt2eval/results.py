@@ -27,6 +27,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any, TextIO
 
+from gpt2eval.digests import digest_files
 from gpt2eval.errors import StoreError, UsageError
 from gpt2eval.types import Estimate, Generated, Record, Response, Result, Scored
 
@@ -34,6 +35,7 @@ FORMAT = 1
 RESULT = "result.json"
 RECORDS = "records.jsonl"
 LOCK = "lock"
+DIGESTS = "digests"
 # What stands around the responses of a record.
 RESPONSES, REFERENCES = '}, "responses": [', '], "references": ['
 
@@ -293,11 +295,26 @@ def _runs(values: Sequence[int]) -> list[list[int]]:
 
 
 def write_result(result: Result, directory: Path) -> None:
-    """Write `result.json`, atomically: it is there whole, or not at all."""
-    content = {"format": FORMAT, **asdict(result)}
+    """Write `result.json`, atomically: it is there whole, or not at all.
+
+    `digests` has the sha256 of the records and of each section, for `gpt2eval verify`.
+    """
+    content = finite({"format": FORMAT, **asdict(result)})
     del content["path"]
-    text = json.dumps(finite(content), ensure_ascii=False, indent=2, allow_nan=False)
+    content["digests"] = digests_of(content, directory)
+    text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)
     write_atomically(directory / RESULT, text + "\n")
+
+
+def digests_of(content: Mapping[str, Any], directory: Path) -> dict[str, str]:
+    """sha256 of the records of a run, where it has some, and of each section of its result."""
+    path = directory / RECORDS
+    found = {RECORDS: digest_files([path])} if path.exists() else {}
+    for section, value in content.items():
+        if section != DIGESTS:
+            text = json.dumps(value, sort_keys=True, allow_nan=False)
+            found[section] = hashlib.sha256(text.encode()).hexdigest()
+    return found
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -326,13 +343,18 @@ def finite(content: Any) -> Any:
     return content
 
 
-def read_result(directory: Path) -> Result:
-    """The result of a finished run; StoreError where there is none or it is not ours."""
+def read_content(directory: Path) -> Any:
+    """What `result.json` holds, as it stands; StoreError where that is not JSON."""
     path = directory / RESULT
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{path} cannot be read ({error}); {_anew(path)}") from error
+
+
+def read_result(directory: Path) -> Result:
+    """The result of a finished run; StoreError where there is none or it is not ours."""
+    path, content = directory / RESULT, read_content(directory)
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise StoreError(
