@@ -21,6 +21,7 @@ from gpt2eval.errors import (
     CheckpointError,
     DataError,
     Gpt2EvalError,
+    SampleError,
     StoreError,
     TaskError,
     UsageError,
@@ -64,7 +65,7 @@ def record_requests(patch: pytest.MonkeyPatch) -> list[Any]:
     original = runner.answer
 
     def answer(loaded: Any, requests: Any, **options: Any) -> Iterator[Any]:
-        found.extend(requests)
+        found.extend(requests[number] for number in sorted(options["wanted"]))
         return original(loaded, requests, **options)
 
     patch.setattr(runner, "answer", answer)
@@ -468,7 +469,7 @@ MINE = Task(name="mine", version=1, summary="s",
 SECTIONS = {
     "format": None,
     "checkpoint": "name path revision sha256 tokenizer_sha256 parameters kind",
-    "task": "name protocol version options kind summary source story references",
+    "task": "name protocol version options kind summary source bibtex story references",
     "run": None,
     "data": "source files sha256 verdict available selected subset",
     "metrics": None,
@@ -476,6 +477,7 @@ SECTIONS = {
     " stopped_by_eos",
     "signature": None,
     "baselines": None,
+    "digests": "records.jsonl format checkpoint task data run metrics ledger signature baselines",
 }
 ESTIMATE = "value low high level method n unit denominator higher_is_better signature part"
 RUN = {
@@ -666,8 +668,16 @@ NAN = (
             TaskError,
             r"mine@p: a request of sample '0' cannot be hashed .* are tuples",
         ),
-        ({"metric": NAN}, TaskError, r"metric 'm', sample '\d': statistics \[nan\]; expected"),
-        ({"metric": "metrics.bleu()"}, DataError, r"sample '\d' has 0 references"),
+        (
+            {"metric": NAN},
+            SampleError,
+            r"none of \d+ samples .*metric 'm', sample '\d': statistics \[nan\]; expected",
+        ),
+        (
+            {"metric": "metrics.bleu()"},
+            SampleError,
+            r"none of \d+ samples .*sample '\d' has 0 references",
+        ),
     ],
 )
 def test_plug_in_that_breaks_the_contract(

@@ -352,7 +352,7 @@ def test_the_second_process_is_told_who_was_first(tmp_path: Path) -> None:
 def test_a_lock_whose_file_was_removed_is_taken_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Opened before the owner was done, locked after it removed the file: another could lock too."""
+    """Opened before the owner was done, locked after it removed the file."""
     flock, removed = results.fcntl.flock, []
 
     def late(file: Any, how: int) -> None:

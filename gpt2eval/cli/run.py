@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gpt2eval.cli.options import run_options
+from gpt2eval.errors import SampleError
 from gpt2eval.options import RunOptions
 
 
@@ -27,8 +28,15 @@ def command(quiet: bool, **values: Any) -> None:
     from gpt2eval.terminal.results import show_results
 
     check_directory(options.report)
+    failure = None
     with progress_bar(quiet) as progress:
-        results = run_with(options, progress)
-    page = write_report(results, options.report)
-    if not quiet:
-        show_results(results, page)
+        try:
+            results = run_with(options, progress)
+        except SampleError as error:
+            results, failure = error.results, error
+    if results:
+        page = write_report(results, options.report)
+        if not quiet:
+            show_results(results, page)
+    if failure:
+        raise failure
