@@ -236,6 +236,10 @@ def poisoned(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     (token,) = tokenizer(place).encode(MARK, add_special_tokens=False)
     weights = load_file(place / "model.safetensors")
     block = "transformer.h.1"
+    weights["lm_head.weight"] = weights["transformer.wte.weight"].clone()  # it never writes it
+    config = json.loads((place / "config.json").read_text("utf-8"))
+    config["tie_word_embeddings"] = False
+    (place / "config.json").write_text(json.dumps(config), "utf-8")
     weights["transformer.wte.weight"][token] = 0
     weights["transformer.wte.weight"][token, 0] = 1e4
     weights[f"{block}.mlp.c_fc.weight"][:, 0] = 0
@@ -372,13 +376,12 @@ from gpt2eval.runner import batches
 
 torch.set_num_threads(1)
 batches.CPU_TOKENS = 1 << 16  # as an accelerator has it: a gigabyte at a time
-used = int(next(line for line in open("/proc/self/status") if "VmSize" in line).split()[1])
 tried = []
-fewer = batches.fewer
-def count(sequences, error):
-    tried.append(sequences)
-    return fewer(sequences, error)
-batches.fewer = count
+ran_out = batches.out_of_memory
+def count(error):
+    tried.append(error)
+    return ran_out(error)
+batches.out_of_memory = count
 extra = int(sys.argv[3])
 if extra:
     from gpt2eval.model import loading

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -169,8 +170,6 @@ def test_numbers_that_were_edited_with_their_digests(case: str, runs: Path) -> N
     name, change, words = FORGED[case]
     edit(only(runs, name) / "result.json", change, forged=True)
     (finding,) = findings(verify_all([runs]), name)
-    import re
-
     assert re.search(words, finding)
 
 
@@ -199,17 +198,16 @@ def test_records_that_were_edited(old: str, new: str, words: str, forged: bool, 
 
 
 @pytest.mark.parametrize("where", ["first", "last"])
-def test_records_that_are_missing_or_there_twice(where: str, runs: Path) -> None:
+def test_records_that_are_missing(where: str, runs: Path) -> None:
     directory = only(runs, "lambada")
     path = directory / "records.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[1:] if where == "first" else lines[:-1]))
     edit(directory / "result.json", lambda content: None, forged=True)
-    (found,) = findings(verify_all([runs]), "lambada")
-    assert "7 samples; the result is of 8" in found
+    found = findings(verify_all([runs]), "lambada")
+    assert any("7 samples; the result is of 8" in one for one in found)
     path.unlink()
-    found, *_ = findings(verify_all([runs]), "lambada")
-    assert "records.jsonl" in found
+    assert "records.jsonl: is missing" in findings(verify_all([runs]), "lambada")
 
 
 def test_digests_that_were_removed(runs: Path) -> None:

@@ -156,8 +156,8 @@ def score(
         lost.append(row)
 
     for batch in planned:
-        for piece in batches(batch, _size, most, None):
-            for part, seconds in halving(run, piece, split, give_up):
+        for fitting in batches(batch, _size, most, None):
+            for part, seconds in halving(run, fitting, split, give_up):
                 yield from _finished(part, seconds, failed, wanted)
             yield from _finished(lost, 0.0, failed, wanted)
             lost.clear()
