@@ -7,10 +7,7 @@ prints it without a traceback and exits with the class's `exit_code`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from gpt2eval.types import Result
+from typing import Any
 
 
 class Gpt2EvalError(Exception):
@@ -48,12 +45,12 @@ class ModelError(Gpt2EvalError):
 class SampleError(Gpt2EvalError):
     """More samples could not be scored than `--max-failed` allows; all else is scored and saved.
 
-    results  what was saved
+    results  the Results that were saved
     """
 
     exit_code = 4
 
-    def __init__(self, message: str, results: Sequence[Result]) -> None:
+    def __init__(self, message: str, results: Sequence[Any]) -> None:
         super().__init__(message)
         self.results = list(results)
 

@@ -80,25 +80,29 @@ def verify(
     loaded: dict[Any, Loaded] | None = None,
 ) -> Verified:
     """Hold the result in a directory against its digests and its records."""
+    name, findings = str(directory), list[str]()
     try:
         content, result = read_content(directory), read_result(directory)
-        findings = list(_digests(content, directory))
+        name = result.name
+        findings += _digests(content, directory)
         if not (directory / RECORDS).exists() and RECORDS not in content.get(DIGESTS, {}):
-            return Verified(directory, result.name, findings, note="a result without records")
+            return Verified(directory, name, findings, note="a result without records")
         records = {record.id: record for record in reversed(list(read_records(directory)))}
-        findings += _ledger(result, records.values())
+        if result.ledger:  # an imported result has none
+            findings += _ledger(result, records.values())
     except Gpt2EvalError as error:
-        return Verified(directory, str(directory), [str(error)])
+        return Verified(directory, name, [*findings, str(error)])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        return Verified(directory, str(directory), [f"{RESULT} or {RECORDS} is damaged: {error!r}"])
+        damaged = f"{RESULT} or {RECORDS} is damaged: {error!r}"
+        return Verified(directory, name, [*findings, damaged])
     try:
         again = rescore(result, tasks, data=data, offline=offline, loaded=loaded)
     except Gpt2EvalError as error:
-        return Verified(directory, result.name, [*findings, f"no numbers from it: {error}"])
+        return Verified(directory, name, [*findings, f"no numbers from it: {error}"])
     findings += [words for number in again.numbers for words in _number(number, again)]
     if again.source == "responses":
         findings += _samples(records, again)
-    return Verified(directory, result.name, findings, again.source, again.note)
+    return Verified(directory, name, findings, again.source, again.note)
 
 
 def _digests(content: Mapping[str, Any], directory: Path) -> Iterator[str]:
