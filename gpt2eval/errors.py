@@ -4,6 +4,11 @@ A message names the value received, what was expected and what to do next. The c
 prints it without a traceback and exits with the class's `exit_code`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 
 class Gpt2EvalError(Exception):
     """Base of all errors raised on purpose; catch this to catch them all."""
@@ -37,7 +42,29 @@ class ModelError(Gpt2EvalError):
     exit_code = 4
 
 
+class SampleError(Gpt2EvalError):
+    """More samples could not be scored than `--max-failed` allows; all else is scored and saved.
+
+    results  the Results that were saved
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, results: Sequence[Any]) -> None:
+        super().__init__(message)
+        self.results = list(results)
+
+
 class StoreError(Gpt2EvalError):
     """Results or a report that could not be written or read."""
 
     exit_code = 4
+
+
+MACHINE = (MemoryError, OSError, ImportError)
+"""What a sample is never to blame for: such an error ends the run, and the next one goes on."""
+
+
+def reason_of(error: Exception) -> str:
+    """An error in words, for the record of a sample."""
+    return str(error) if isinstance(error, Gpt2EvalError) else repr(error)

@@ -6,7 +6,7 @@ The module is not called `run`, because a submodule of that name would replace `
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ import numpy as np
 
 from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoints
 from gpt2eval.digests import digest_items
-from gpt2eval.errors import StoreError
+from gpt2eval.errors import MACHINE, SampleError, StoreError, reason_of
 from gpt2eval.estimates import baselines, estimates, final, metrics_of, statistics_of
 from gpt2eval.options import RunOptions
 from gpt2eval.provenance import checkpoint_section, run_section, signature
@@ -32,8 +32,10 @@ from gpt2eval.results import (
     common_beginning,
     encode_requests,
     encode_response,
+    locked,
     own_responses,
     prepare_output,
+    read_records,
     read_result,
     recover_records,
     run_directory,
@@ -42,7 +44,7 @@ from gpt2eval.results import (
 )
 from gpt2eval.task import Metric, discover, select
 from gpt2eval.types import Generate, Record, Request, Response, Result, Sample
-from gpt2eval.work import Work, check_hashable, load_work, with_scorer
+from gpt2eval.work import Work, check_requests, load_work, scored, with_scorer
 
 if TYPE_CHECKING:
     from gpt2eval.model import Model
@@ -74,6 +76,9 @@ class Silent:
         """Say nothing."""
 
 
+# Request -> (run, sample, position among the sample's requests) of all who ask it.
+Askers = dict[Request, list[tuple[int, int, int]]]
+
 LEDGER = (
     "failed",
     "contexts_truncated",
@@ -88,16 +93,20 @@ LEDGER = (
 class Open:
     """A run under way: where it is kept, what is known of its samples, what it cost so far.
 
+    writer      of its records, while it is scored
     statistics  sample id -> metric -> statistics; the responses are on disk and let go
+    failed      sample id -> why it could not be scored
     ledger      what happened to samples besides being scored
-    resumed     samples that an earlier, interrupted process had scored
+    resumed     samples that an earlier, interrupted process had done
     used        "model", "scorer" (of followups) -> ids of the tokens in the responses of each
     beginning   what all samples' contexts and prompts begin with: examples, instructions
     """
 
     work: Work
     directory: Path
+    writer: RecordWriter | None = None
     statistics: dict[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
     ledger: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEDGER, 0))
     resumed: int = 0
     used: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
@@ -110,15 +119,34 @@ class Open:
         texts = [x.prompt if isinstance(x, Generate) else getattr(x, "context", "") for x in firsts]
         self.beginning = common_beginning(texts)
 
+    def has(self, sample: str) -> bool:
+        """Whether a sample is done: scored, or failed."""
+        return sample in self.statistics or sample in self.failed
+
     @property
     def complete(self) -> bool:
-        """Whether every sample has been scored."""
-        return len(self.statistics) == len(self.work.samples)
+        """Whether every sample is done."""
+        return len(self.statistics) + len(self.failed) == len(self.work.samples)
+
+    def write(self, record: Record) -> None:
+        """Save the record of a sample, and count it as done."""
+        assert self.writer is not None
+        self.writer.write(record)
+        self.keep(record)
+
+    def fail(self, sample: Sample, reason: str) -> None:
+        """The same of a sample that cannot be scored; the first reason counts."""
+        if not self.has(sample.id):
+            references = list(sample.references)
+            self.write(Record(sample.id, sample.group, {}, references=references, error=reason))
 
     def keep(self, record: Record) -> None:
         """Count a sample as done."""
+        if record.error:
+            self.failed[record.id] = record.error
+            self.ledger["failed"] += 1
+            return
         self.statistics[record.id] = record.statistics
-        self.ledger["failed"] += bool(record.error)
         own = own_responses(record)
         for number, response in enumerate(record.responses):
             who = "model" if number < len(own) else "scorer"
@@ -144,7 +172,8 @@ def run(
 
     Returns one Result for each checkpoint and task@protocol. Runs that are complete in the output
     directory are read, not repeated; interrupted ones go on. Raises Gpt2EvalError for anything that
-    is wrong with the input, before a model is loaded where possible.
+    is wrong with the input, before a model is loaded where possible; and SampleError, once all is
+    saved, where more samples failed than `max_failed`: it has the results.
     """
     given = (str(models),) if isinstance(models, (str, Path)) else tuple(map(str, models))
     return run_with(RunOptions(models=given, tasks=tasks, **options), progress or Silent())
@@ -158,44 +187,98 @@ def run_with(options: RunOptions, progress: Progress) -> list[Result]:
     place = options.data or ("bundled" if set(options.models) <= set(BUNDLED) else "hub")
     work = with_scorer(load_work(chosen, place, options), options)
     prepare_output(Path(options.output))
-    results = []
+    results: list[Result] = []
+    hopeless: list[str] = []
     for checkpoint in checkpoints:
-        results += _run_checkpoint(checkpoint, work, options, progress)
+        results += _run_checkpoint(checkpoint, work, options, progress, hopeless)
+    _check_failed(results, hopeless, options.max_failed)
     return results
+
+
+def _check_failed(results: list[Result], hopeless: Sequence[str], allowed: str) -> None:
+    """SampleError where more samples of a run failed than `allowed`, as `--max-failed` has it.
+
+    hopeless  what there is to say of runs of which no sample could be scored
+    """
+    number = float(allowed.removesuffix("%"))
+    lines = []
+    for result in results:
+        failed, selected = result.ledger["failed"], result.data["selected"]
+        if failed > (number / 100 * selected if allowed.endswith("%") else number):
+            lines.append(
+                f"{result.name} of {result.checkpoint['name']}: {failed} of {selected} samples"
+                f" failed and are not in its numbers{_first_failure(result)}"
+            )
+    if lines or hopeless:
+        raise SampleError(
+            "\n  ".join(
+                [f"more samples failed than --max-failed {allowed} allows:", *hopeless, *lines]
+            )
+            + "\nAll else is scored and saved. The reasons are in records.jsonl; a run is made"
+            " anew once its directory is deleted",
+            results,
+        )
+
+
+def _first_failure(result: Result) -> str:
+    assert result.path is not None
+    for record in read_records(result.path, responses=False):
+        if record.error:
+            return f"; the first, {record.id!r}: {record.error}"
+    return ""
 
 
 # ---- one checkpoint -----------------------------------------------------------------------------
 
 
 def _run_checkpoint(
-    checkpoint: Checkpoint, work: Sequence[Work], options: RunOptions, progress: Progress
+    checkpoint: Checkpoint,
+    work: Sequence[Work],
+    options: RunOptions,
+    progress: Progress,
+    hopeless: list[str],
 ) -> list[Result]:
-    """Every task of one checkpoint, in one pass over all that is still missing."""
+    """Every task of one checkpoint, in one pass over all that is still missing.
+
+    A run of which no sample could be scored has no result; `hopeless` is told why.
+    """
     directories = [
         run_directory(
             Path(options.output), checkpoint.name, item.name, _identity(checkpoint, item, options)
         )
         for item in work
     ]
-    runs = [
-        Open(item, directory)
-        for item, directory in zip(work, directories, strict=True)
-        if not (directory / RESULT).exists()
-    ]
-    if runs:
-        from gpt2eval.model import load_model
+    with ExitStack() as stack:
+        for directory in directories:
+            if not (directory / RESULT).exists():
+                stack.enter_context(locked(directory))
+        # Asked once the lock is held: another process may have finished the run just before.
+        runs = [
+            Open(item, directory)
+            for item, directory in zip(work, directories, strict=True)
+            if not (directory / RESULT).exists()
+        ]
+        if runs:
+            from gpt2eval.model import load_model
 
-        progress.begin(f"{checkpoint.name}: loading")
-        model = load_model(checkpoint, options.device, options.dtype)
-        scorer = next((item.work.scorer for item in runs if item.work.scorer), None)
-        judge = load_model(scorer, options.device, options.dtype) if scorer else model
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        for item in _score(model, judge, runs, options, progress):
-            who = {"model": model, "scorer": judge}
-            texts = {name: who[name].token_texts(ids) for name, ids in item.used.items()}
-            write_vocabulary(item.directory, texts)
-            write_result(_result(model, item, options, started), item.directory)
-    return [read_result(directory) for directory in directories]
+            progress.begin(f"{checkpoint.name}: loading")
+            model = load_model(checkpoint, options.device, options.dtype)
+            scorer = next((item.work.scorer for item in runs if item.work.scorer), None)
+            judge = load_model(scorer, options.device, options.dtype) if scorer else model
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            for item in _score(model, judge, work, runs, options, progress):
+                if item.statistics:
+                    who = {"model": model, "scorer": judge}
+                    texts = {name: who[name].token_texts(ids) for name, ids in item.used.items()}
+                    write_vocabulary(item.directory, texts)
+                    write_result(_result(model, item, options, started), item.directory)
+                else:
+                    first, reason = next(iter(item.failed.items()))
+                    hopeless.append(
+                        f"{item.work.name} of {checkpoint.name}: none of {len(item.failed)} samples"
+                        f" could be scored, so there is no result; the first, {first!r}: {reason}"
+                    )
+    return [read_result(directory) for directory in directories if (directory / RESULT).exists()]
 
 
 def _identity(checkpoint: Checkpoint, work: Work, options: RunOptions) -> dict[str, Any]:
@@ -221,13 +304,21 @@ def _identity(checkpoint: Checkpoint, work: Work, options: RunOptions) -> dict[s
 
 
 def _score(
-    model: Model, judge: Model, runs: Sequence[Open], options: RunOptions, progress: Progress
+    model: Model,
+    judge: Model,
+    work: Sequence[Work],
+    runs: Sequence[Open],
+    options: RunOptions,
+    progress: Progress,
 ) -> Iterator[Open]:
     """Answer what the runs ask, each distinct request once; yields each run when it is complete.
 
     What protocols ask about the responses (`followup`) is answered by `judge`, once the model is
     done. Records are written as their samples complete, so that whatever stops the process costs
     only the batch it was at; samples with a followup complete with that.
+
+    work  all that the command asks for, of which `runs` are what is not finished: batches are
+          planned from the whole, so that the same command makes the same ones when it goes on
     """
     from gpt2eval.runner import answer
 
@@ -237,23 +328,41 @@ def _score(
     later: dict[Request, list[tuple[int, int, int]]] = {}
     wanted: dict[tuple[int, int], int] = {}  # responses of a sample, once it has asked a followup
     answers: dict[tuple[int, int], dict[int, Response]] = defaultdict(dict)
-    yield from (item for item in runs if item.complete)
+    waiting = dict(enumerate(runs))
     with ExitStack() as stack:
-        writers = [RecordWriter(item.directory) for item in runs]
-        for writer in writers:
-            stack.callback(writer.close)
+        for item in runs:
+            item.writer = RecordWriter(item.directory)
+            stack.callback(item.writer.close)
+            for sample in item.work.samples:
+                if sample.id in item.work.broken:
+                    item.fail(sample, item.work.broken[sample.id])
         for answerer, asked in ((model, askers), (judge, later)):
-            requests = list(asked)
-            if not requests:
+            yield from _complete(waiting)
+            if not asked:
                 continue
-            names = ", ".join(item.work.name for item in runs)
+            requests, parts, missing = _plan(work if asked is askers else (), asked)
+            names = ", ".join(item.work.name for item in waiting.values())
             progress.begin(f"{answerer.checkpoint.name}: {names}")
+
+            def failed(
+                request: int,
+                reason: str,
+                asked: Askers = asked,
+                requests: Sequence[Request] = requests,
+            ) -> None:
+                for number, index, _ in asked[requests[request]]:
+                    runs[number].fail(runs[number].work.samples[index], reason)
+                    answers.pop((number, index), None)
+
             for reply in answer(
                 answerer,
                 requests,
                 seed=options.seed,
                 batch_size=options.batch_size,
                 on_plan=progress.plan,
+                on_failed=failed,
+                parts=parts,
+                wanted=missing,
             ):
                 progress.advance(reply.tokens)
                 who = asked[requests[reply.number]]
@@ -262,20 +371,39 @@ def _score(
                     runs[number].seconds += reply.seconds
                 for number, index, position in who:
                     item, key = runs[number], (number, index)
-                    answers[key][position] = final(item.work.protocol, reply.response)
+                    sample = item.work.samples[index]
+                    if item.has(sample.id):  # another of its requests has failed
+                        continue
+                    answers[key][position] = reply.response
                     if len(answers[key]) < wanted.get(key, len(item.work.requests[index])):
                         continue
-                    if asked is askers and (more := _followup(item.work, index, answers[key])):
-                        wanted[key] = len(answers[key]) + len(more)
-                        for place, request in enumerate(more, len(answers[key])):
-                            later.setdefault(request, []).append((number, index, place))
-                        continue
-                    record = _record(item, index, _in_order(answers.pop(key)))
-                    writers[number].write(record)
-                    item.keep(record)
+                    try:
+                        given = [final(item.work.protocol, one) for one in _in_order(answers[key])]
+                        if asked is askers and (more := _followup(item.work, index, given)):
+                            wanted[key] = len(given) + len(more)
+                            for place, request in enumerate(more, len(given)):
+                                later.setdefault(request, []).append((number, index, place))
+                            continue
+                        record = _record(item, index, given)
+                    except MACHINE:
+                        raise
+                    except Exception as error:  # a task's or a metric's function may raise anything
+                        item.fail(sample, reason_of(error))
+                    else:
+                        item.write(record)
+                    del answers[key]
                     if item.complete:
-                        writers[number].close()
-                        yield item
+                        yield from _complete(waiting)
+        yield from _complete(waiting)
+
+
+def _complete(waiting: dict[int, Open]) -> Iterator[Open]:
+    """The runs that have become complete, which are waited for no longer."""
+    for number in [number for number, item in waiting.items() if item.complete]:
+        item = waiting.pop(number)
+        assert item.writer is not None
+        item.writer.close()
+        yield item
 
 
 def _recover(item: Open) -> None:
@@ -283,11 +411,14 @@ def _recover(item: Open) -> None:
     samples = {sample.id: sample for sample in item.work.samples}
     widths: dict[str, int] = {}
     for record in recover_records(item.directory):
-        if record.id in item.statistics:
+        if item.has(record.id):
             continue
         try:
             if record.id not in samples:
                 raise ValueError("no sample of this run")
+            if record.error:
+                item.keep(record)
+                continue
             metrics = metrics_of(item.work.protocol.metrics, samples[record.id])
             if record.statistics.keys() != {metric.name for metric in metrics}:
                 raise ValueError("other metrics")
@@ -300,7 +431,7 @@ def _recover(item: Open) -> None:
                 f" ({error!r}); delete {item.directory} and run the same command again, which makes"
                 " it anew"
             ) from error
-    item.resumed = len(item.statistics)
+    item.resumed = len(item.statistics) + len(item.failed)
 
 
 def _check_statistics(metric: Metric, numbers: Sequence[Any], widths: dict[str, int]) -> None:
@@ -315,28 +446,48 @@ def _check_statistics(metric: Metric, numbers: Sequence[Any], widths: dict[str, 
         )
 
 
-def _askers(runs: Sequence[Open]) -> dict[Request, list[tuple[int, int, int]]]:
-    """Distinct request -> (run, sample, position among the sample's requests) of all who ask it."""
-    askers: dict[Request, list[tuple[int, int, int]]] = {}
+def _askers(runs: Sequence[Open]) -> Askers:
+    """All who ask what is still to be asked."""
+    askers: Askers = {}
     for number, item in enumerate(runs):
         for index, sample in enumerate(item.work.samples):
-            if sample.id not in item.statistics:
+            if not item.has(sample.id):
                 for position, request in enumerate(item.work.requests[index]):
                     askers.setdefault(request, []).append((number, index, position))
     return askers
+
+
+def _plan(work: Sequence[Work], asked: Askers) -> tuple[list[Request], list[str], Collection[int]]:
+    """Requests, the task whose batches each belongs to, and the numbers of those that are asked.
+
+    A request belongs to the first task that has it. Of tasks from which something is asked all
+    requests are there, also those that an earlier process had answers to.
+    """
+    tasks: dict[Request, str] = {}
+    for item in work:
+        for requests in item.requests:
+            for request in requests:
+                tasks.setdefault(request, item.task.name)
+    for request in asked:  # what is asked about responses belongs to none
+        tasks.setdefault(request, "")
+    needed = {tasks[request] for request in asked}
+    kept = [request for request, task in tasks.items() if task in needed]
+    missing = {number for number, request in enumerate(kept) if request in asked}
+    return kept, [tasks[request] for request in kept], missing
 
 
 def _in_order(responses: Mapping[int, Response]) -> list[Response]:
     return [responses[position] for position in range(len(responses))]
 
 
-def _followup(work: Work, index: int, responses: Mapping[int, Response]) -> tuple[Request, ...]:
+def _followup(work: Work, index: int, responses: Sequence[Response]) -> tuple[Request, ...]:
     """What the scorer is asked about the responses of a sample."""
     if work.protocol.followup is None:
         return ()
     sample = work.samples[index]
-    asked = tuple(work.protocol.followup(sample, _in_order(responses)))
-    check_hashable(work.name, sample, asked)
+    asked = tuple(work.protocol.followup(sample, responses))
+    if asked:
+        check_requests(work.name, sample, asked)
     return asked
 
 
@@ -344,7 +495,7 @@ def _record(item: Open, index: int, responses: Sequence[Response]) -> Record:
     """What is kept of a sample."""
     work, sample, protocol = item.work, item.work.samples[index], item.work.protocol
     first = work.requests[index]
-    more = _followup(work, index, dict(enumerate(responses[: len(first)])))
+    more = _followup(work, index, responses[: len(first)])
     scorer = range(len(first), len(responses))
     choices, gold = _choices(sample)
     return Record(
@@ -393,7 +544,7 @@ def _result(model: Model, item: Open, options: RunOptions, started: str) -> Resu
         signature=signature(
             model.checkpoint, task, work.provenance, options, model.n_ctx, scorer=judge
         ),
-        baselines=baselines(work, options.seed),
+        baselines=baselines(scored(work, item.statistics), options.seed),
         path=item.directory,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -68,6 +69,11 @@ class RunOptions:
         default=0,
         metavar="N",
     )
+    max_failed: str = _option(
+        "How many samples of a task may fail, N or P%, before the exit code is 4.",
+        default="0",
+        metavar="N|P%",
+    )
     scorer: str | None = _option(
         "Checkpoint that scores what the models write, where a task asks for it: open_generation."
         "  [default: each model itself]",
@@ -98,6 +104,10 @@ class RunOptions:
             "seed", lambda value: _is_whole(value) and value >= 0, "a whole number from 0 up"
         )
         self._need("dtype", lambda value: value in DTYPES, f"one of {', '.join(DTYPES)}")
+        object.__setattr__(self, "max_failed", str(self.max_failed))
+        self._need(
+            "max_failed", _is_share, "how many samples may fail, as 10, or which share, as 0.5%"
+        )
         if self.limit is not None and self.limit_first is not None:
             raise UsageError(
                 f"--limit {self.limit} and --limit-first {self.limit_first} exclude each other"
@@ -115,6 +125,11 @@ def _is_whole(value: object) -> bool:
 
 def _is_count(value: Any) -> bool:
     return value is None or (_is_whole(value) and value >= 1)
+
+
+def _is_share(text: str) -> bool:
+    number = re.fullmatch(r"\d+|(\d+(?:\.\d+)?)%", text)
+    return number is not None and float(number[1] or 0) <= 100
 
 
 def flag(name: str) -> str:

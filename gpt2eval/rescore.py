@@ -165,6 +165,8 @@ def rescore(
     statistics: dict[str, Mapping[str, Sequence[float]]] = {}
     groups = {}
     for record in _records(result):
+        if record.error:
+            continue
         groups[record.id] = record.group
         statistics[record.id] = (
             record.statistics if note else _statistics(protocol, by_id, record, result)
@@ -195,7 +197,7 @@ def write_rescored(rescored: Rescored) -> Result:
         replace_records(
             directory,
             (
-                replace(record, statistics=rescored.statistics[record.id])
+                replace(record, statistics=rescored.statistics.get(record.id, {}))
                 for record in read_records(directory)
             ),
         )

@@ -13,18 +13,22 @@ Format history:
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import math
 import os
+import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any, TextIO
 
+from gpt2eval.digests import digest_files
 from gpt2eval.errors import StoreError, UsageError
 from gpt2eval.types import (
     Estimate,
@@ -41,6 +45,8 @@ from gpt2eval.types import (
 FORMAT = 1
 RESULT = "result.json"
 RECORDS = "records.jsonl"
+LOCK = "lock"
+DIGESTS = "digests"
 # What stands around the responses of a record.
 RESPONSES, REFERENCES = '}, "responses": [', '], "references": ['
 VOCABULARY = "vocabulary.json"
@@ -67,6 +73,62 @@ def prepare_output(output: Path) -> None:
             f"output directory {str(output)!r} cannot be written ({error.strerror}); give another"
             " one with --output"
         ) from error
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keep every other process away from a run; StoreError that names the one that has it.
+
+    The lock is the operating system's and goes with the process, however that ends. The file says
+    who has it; one that a killed process left behind holds nobody up.
+    """
+    path = directory / LOCK
+    with ExitStack() as stack:
+        with _saving(path):
+            directory.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(_lock(path))
+            file.truncate(0)
+            file.write(
+                f"process {os.getpid()} on {socket.gethostname()},"
+                f" since {datetime.now(UTC).isoformat(timespec='seconds')}"
+            )
+            file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # still ours: whoever waits for it finds a new one
+
+
+def _lock(path: Path) -> TextIO:
+    """The file at this path, open and locked."""
+    while True:
+        file = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            owner = file.read() or "another process"
+            file.close()
+            if not isinstance(error, BlockingIOError):
+                raise StoreError(
+                    f"{path.parent} cannot be locked ({error.strerror}): its file system has no"
+                    " locks; give an --output on another one"
+                ) from error
+            raise StoreError(
+                f"{path.parent} is being written by {owner}; wait until it is done, or end it, and"
+                " run the same command again: what was saved is kept"
+            ) from error
+        if _is_at(file, path):
+            return file
+        file.close()  # its owner was done and removed it just now
+
+
+def _is_at(file: TextIO, path: Path) -> bool:
+    """Whether an open file is the one that is found under this path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 # ---- records ------------------------------------------------------------------------------------
@@ -358,11 +420,26 @@ def read_vocabulary(directory: Path) -> dict[str, dict[int, str]]:
 
 
 def write_result(result: Result, directory: Path) -> None:
-    """Write `result.json`, atomically: it is there whole, or not at all."""
-    content = {"format": FORMAT, **asdict(result)}
+    """Write `result.json`, atomically: it is there whole, or not at all.
+
+    `digests` has the sha256 of the records and of each section, for `gpt2eval verify`.
+    """
+    content = finite({"format": FORMAT, **asdict(result)})
     del content["path"]
-    text = json.dumps(finite(content), ensure_ascii=False, indent=2, allow_nan=False)
+    content["digests"] = digests_of(content, directory)
+    text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)
     write_atomically(directory / RESULT, text + "\n")
+
+
+def digests_of(content: Mapping[str, Any], directory: Path) -> dict[str, str]:
+    """sha256 of the records of a run, where it has some, and of each section of its result."""
+    path = directory / RECORDS
+    found = {RECORDS: digest_files([path])} if path.exists() else {}
+    for section, value in content.items():
+        if section != DIGESTS:
+            text = json.dumps(value, sort_keys=True, allow_nan=False)
+            found[section] = hashlib.sha256(text.encode()).hexdigest()
+    return found
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -391,13 +468,18 @@ def finite(content: Any) -> Any:
     return content
 
 
-def read_result(directory: Path) -> Result:
-    """The result of a finished run; StoreError where there is none or it is not ours."""
+def read_content(directory: Path) -> Any:
+    """What `result.json` holds, as it stands; StoreError where that is not JSON."""
     path = directory / RESULT
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{path} cannot be read ({error}); {_anew(path)}") from error
+
+
+def read_result(directory: Path) -> Result:
+    """The result of a finished run; StoreError where there is none or it is not ours."""
+    path, content = directory / RESULT, read_content(directory)
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise StoreError(

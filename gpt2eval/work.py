@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from gpt2eval.checkpoint import Checkpoint, open_checkpoints
 from gpt2eval.data import Loaded, lacking, load
-from gpt2eval.errors import DataError, TaskError, UsageError
+from gpt2eval.errors import MACHINE, DataError, Gpt2EvalError, TaskError, UsageError, reason_of
 from gpt2eval.fewshot import count_examples, with_examples
 from gpt2eval.options import RunOptions
 from gpt2eval.task import Protocol, Task
-from gpt2eval.types import Request, Sample
+from gpt2eval.types import Generate, Request, Rolling, Sample, Score
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """One task@protocol with its samples and what each of them asks.
 
+    broken  id of a sample -> why what it asks could not be made; its requests are ()
     scorer  who is asked the protocol's `followup`; None: the model itself
     """
 
@@ -30,6 +31,7 @@ class Work:
     samples: tuple[Sample, ...]
     requests: tuple[tuple[Request, ...], ...]
     scorer: Checkpoint | None = None
+    broken: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -66,10 +68,23 @@ def load_work(
             "selected": len(kept),
             "subset": subset,
         }
-        requests = tuple(tuple(protocol.requests(sample)) for sample in kept)
-        _check_requests(f"{task.name}@{protocol.name}", kept, requests)
-        work.append(Work(task, protocol, provenance, kept, requests))
+        requests, broken = _ask(f"{task.name}@{protocol.name}", protocol, kept)
+        work.append(Work(task, protocol, provenance, kept, requests, broken=broken))
     return work
+
+
+def scored(work: Work, samples: Collection[str]) -> Work:
+    """The work without the samples that could not be scored."""
+    pairs = [
+        (sample, asked)
+        for sample, asked in zip(work.samples, work.requests, strict=True)
+        if sample.id in samples
+    ]
+    return replace(
+        work,
+        samples=tuple(sample for sample, _ in pairs),
+        requests=tuple(asked for _, asked in pairs),
+    )
 
 
 def _check_sources(
@@ -129,15 +144,49 @@ def _check_samples(name: str, samples: Sequence[Sample]) -> None:
         seen.add(sample.id)
 
 
-def _check_requests(
-    name: str, samples: Sequence[Sample], requests: Sequence[tuple[Request, ...]]
-) -> None:
-    for sample, asked in zip(samples, requests, strict=True):
-        if not asked:
+def _ask(
+    name: str, protocol: Protocol, samples: Sequence[Sample]
+) -> tuple[tuple[tuple[Request, ...], ...], dict[str, str]]:
+    """What each sample asks, and why those that ask nothing do not.
+
+    Raises TaskError where there is none that asks: then the task is broken, not a sample.
+    """
+    requests: list[tuple[Request, ...]] = []
+    broken: dict[str, str] = {}
+    for sample in samples:
+        try:
+            asked = tuple(protocol.requests(sample))
+            check_requests(name, sample, asked)
+        except MACHINE:
+            raise
+        except Exception as error:  # a task's function may raise anything
+            if not broken:
+                first = error
+            asked, broken[sample.id] = (), reason_of(error)
+        requests.append(asked)
+    if len(broken) == len(samples):
+        if isinstance(first, Gpt2EvalError):
+            raise first
+        raise TaskError(
+            f"{name}: sample {samples[0].id!r} cannot be asked: {first!r}; nor can the others"
+        ) from first
+    return tuple(requests), broken
+
+
+def check_requests(name: str, sample: Sample, asked: tuple[Request, ...]) -> None:
+    """TaskError for a sample that asks nothing, or what no model can be asked."""
+    if not asked:
+        raise TaskError(f"{name}: sample {sample.id!r} asks nothing; expected a request or more")
+    for request in asked:
+        if not isinstance(request, (Score, Rolling, Generate)):
             raise TaskError(
-                f"{name}: sample {sample.id!r} asks nothing; expected a request or more"
+                f"{name}: sample {sample.id!r} asks {request!r:.80}; expected a Score, a Rolling or"
+                " a Generate"
             )
-        check_hashable(name, sample, asked)
+        texts = [getattr(request, key, "") for key in ("context", "continuation", "text", "prompt")]
+        if not all(isinstance(text, str) for text in texts):
+            raise TaskError(f"{name}: sample {sample.id!r} asks {request!r:.80}; expected texts")
+    check_hashable(name, sample, asked)
 
 
 def check_hashable(name: str, sample: Sample, asked: tuple[Request, ...]) -> None:

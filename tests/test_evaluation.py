@@ -22,11 +22,18 @@ from gpt2eval.errors import (
     CheckpointError,
     DataError,
     Gpt2EvalError,
+    SampleError,
     StoreError,
     TaskError,
     UsageError,
 )
-from gpt2eval.results import decode_requests, read_records, read_result, read_vocabulary
+from gpt2eval.results import (
+    decode_requests,
+    locked,
+    read_records,
+    read_result,
+    read_vocabulary,
+)
 from gpt2eval.stats import estimate
 from gpt2eval.task import discover, select
 from gpt2eval.types import Rolling
@@ -66,7 +73,7 @@ def record_requests(patch: pytest.MonkeyPatch) -> list[Any]:
     original = runner.answer
 
     def answer(loaded: Any, requests: Any, **options: Any) -> Iterator[Any]:
-        found.extend(requests)
+        found.extend(requests[number] for number in sorted(options["wanted"]))
         return original(loaded, requests, **options)
 
     patch.setattr(runner, "answer", answer)
@@ -376,6 +383,29 @@ def test_other_weights_are_another_run(
     assert one.metrics != other.metrics
 
 
+def test_two_processes_never_mix(
+    score: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second is refused before it loads a model; what the first does meanwhile is read."""
+    (result,) = score()
+    (result.path / "result.json").unlink()
+    with locked(result.path), monkeypatch.context() as patch:
+        patch.setattr(model, "load_model", lambda *_: pytest.fail("loaded"))
+        with pytest.raises(StoreError, match=r"is being written by process"):
+            score()
+
+    def finished_meanwhile(directory: Path) -> Any:
+        (directory / "result.json").write_bytes(before)
+        return locked(directory)
+
+    assert score()[0].metrics == result.metrics
+    before = (result.path / "result.json").read_bytes()
+    (result.path / "result.json").unlink()
+    monkeypatch.setattr(evaluation, "locked", finished_meanwhile)
+    monkeypatch.setattr(model, "load_model", lambda *_: pytest.fail("loaded"))
+    assert score() == [read_result(result.path)]
+
+
 # ---- subsets ------------------------------------------------------------------------------------
 
 
@@ -478,6 +508,7 @@ SECTIONS = {
     " stopped_by_eos",
     "signature": None,
     "baselines": None,
+    "digests": "records.jsonl format checkpoint task data run metrics ledger signature baselines",
 }
 ESTIMATE = "value low high level method n unit denominator higher_is_better signature part"
 RUN = {
@@ -722,8 +753,16 @@ NAN = (
             TaskError,
             r"mine@p: a request of sample '0' cannot be hashed .* are tuples",
         ),
-        ({"metric": NAN}, TaskError, r"metric 'm', sample '\d': statistics \[nan\]; expected"),
-        ({"metric": "metrics.bleu()"}, DataError, r"sample '\d' has 0 references"),
+        (
+            {"metric": NAN},
+            SampleError,
+            r"none of \d+ samples .*metric 'm', sample '\d': statistics \[nan\]; expected",
+        ),
+        (
+            {"metric": "metrics.bleu()"},
+            SampleError,
+            r"none of \d+ samples .*sample '\d' has 0 references",
+        ),
     ],
 )
 def test_plug_in_that_breaks_the_contract(

@@ -28,6 +28,7 @@ from gpt2eval.cli import (
     run,
     selfcheck,
     tasks,
+    verify,
 )
 from gpt2eval.cli.options import dashes
 from gpt2eval.errors import Gpt2EvalError, StoreError
@@ -52,7 +53,19 @@ def app() -> None:
     """  # noqa: D301 (click wants the character itself)
 
 
-COMMANDS = (run, report, compare, check, rescore, importing, tasks, explain, bench, selfcheck)
+COMMANDS = (
+    run,
+    report,
+    compare,
+    check,
+    rescore,
+    verify,
+    importing,
+    tasks,
+    explain,
+    bench,
+    selfcheck,
+)
 for module in COMMANDS:
     app.add_command(module.command)
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gpt2eval.cli.options import run_options
+from gpt2eval.errors import SampleError
 from gpt2eval.options import RunOptions
 
 
@@ -25,12 +26,19 @@ def command(quiet: bool, **values: Any) -> None:
     from gpt2eval.terminal.progress import progress_bar
 
     check_directory(options.report)
+    failure = None
     with progress_bar(quiet) as progress:
-        results = run_with(options, progress)
-    # Not before the models are gone: reports and tables bring a hundred megabytes of libraries.
-    from gpt2eval.reporting import report_results
-    from gpt2eval.terminal.results import show_results
+        try:
+            results = run_with(options, progress)
+        except SampleError as error:
+            results, failure = error.results, error
+    if results:
+        # Not before the models are gone: reports and tables bring a hundred megabytes of libraries.
+        from gpt2eval.reporting import report_results
+        from gpt2eval.terminal.results import show_results
 
-    page = report_results(results, options.report, tasks_dir=options.tasks_dir)
-    if not quiet:
-        show_results(results, page)
+        page = report_results(results, options.report, tasks_dir=options.tasks_dir)
+        if not quiet:
+            show_results(results, page)
+    if failure:
+        raise failure

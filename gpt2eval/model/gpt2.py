@@ -44,18 +44,26 @@ class Transformer:
         self.scales = [base / (i + 1) if by_layer else base for i in range(self.layers)]
 
     def forward(
-        self, ids: Tensor, positions: Tensor, attention: Attention, keep: Tensor | None = None
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        attention: Attention,
+        keep: Tensor | None = None,
+        watch: Callable[[str, Tensor], None] | None = None,
     ) -> Tensor:
         """Hidden states after the last layer norm.
 
         ids [batch, time], positions [batch, time] or [1, time] -> [batch * time, width]; with
-        `keep`, indices into batch * time, only those rows: [len(keep), width].
+        `keep`, indices into batch * time, only those rows: [len(keep), width]. `watch` is shown
+        what each part of the model adds up to, with the name of the part.
         """
         batch, time = ids.shape
         x = F.embedding(ids, self.tensors["wte.weight"]) + F.embedding(
             positions, self.tensors["wpe.weight"]
         )
         x = x.flatten(0, 1)
+        if watch:
+            watch("the embedding", x)
         for layer in range(self.layers):
             qkv = self.linears[f"h.{layer}.attn.c_attn"](self._norm(f"h.{layer}.ln_1", x))
             # One copy to whole heads: attention over strided ones takes half as long again.
@@ -66,9 +74,16 @@ class Transformer:
             if keep is not None and layer == self.layers - 1:
                 x, mixed = x[keep], mixed[keep]
             x = self.linears[f"h.{layer}.attn.c_proj"].add_to(x, mixed)
+            if watch:
+                watch(f"h.{layer}.attn", x)
             hidden = self._feed(layer, self._norm(f"h.{layer}.ln_2", x))
             x = self.linears[f"h.{layer}.mlp.c_proj"].add_to(x, hidden)
-        return self._norm("ln_f", x)
+            if watch:
+                watch(f"h.{layer}.mlp", x)
+        x = self._norm("ln_f", x)
+        if watch:
+            watch("ln_f", x)
+        return x
 
     def causal(self, mask: Tensor | None = None) -> Attention:
         """Attention of rows that stand alone.
@@ -131,6 +146,11 @@ class Cache:
         """Let every row begin with the first `length` slots of the only row of another cache."""
         self.keys[:, :, :, :length] = beginning.keys[:, :, :, :length]
         self.values[:, :, :, :length] = beginning.values[:, :, :, :length]
+
+    def clear(self, row: int) -> None:
+        """Let go of a row that is not finite: the next text in it would be multiplied by it."""
+        self.keys[:, row] = 0
+        self.values[:, row] = 0
 
     def move(self, source: int, target: int) -> None:
         """Copy a row over another."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gpt2eval.checkpoint import Checkpoint
-from gpt2eval.errors import CheckpointError, ModelError, UsageError
+from gpt2eval.errors import CheckpointError, UsageError
 from gpt2eval.model import head
 from gpt2eval.model.gpt2 import Attention, Transformer
 from gpt2eval.model.linear import Linear, linear
@@ -98,12 +98,33 @@ class Model:
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)
 
-    def not_finite(self) -> ModelError:
-        """The error to raise where a log-probability is NaN or infinite."""
+    @torch.inference_mode()
+    def first_not_finite(self, tokens: Sequence[int]) -> str:
+        """The first part of the model whose output for these tokens is NaN or infinite.
+
+        Parts are called as in the checkpoint: h.3.mlp. Empty where all are finite.
+        """
+        found: list[str] = []
+
+        def watch(part: str, x: Tensor) -> None:
+            if not found and not x.isfinite().all():
+                found.append(part)
+
+        ids = torch.tensor([list(tokens)], device=self.device)
+        places = torch.arange(len(tokens), device=self.device)[None]
+        causal = self.transformer.causal()
+        hidden = self.transformer.forward(ids, places, causal, watch=watch)
+        watch("the head", self.log_probs(hidden, ids[0])[0])
+        return "".join(found)
+
+    def not_finite(self, tokens: Sequence[int]) -> str:
+        """Why a log-probability is NaN or infinite, in words."""
+        part = self.first_not_finite(tokens)
+        where = f"first in the output of {part}" if part else "but not for this text alone"
         wider = "" if self.dtype == torch.float32 else "try --dtype float32, and "
-        return ModelError(
-            f"{self.checkpoint.name} gave log-probabilities that are not finite ({self.dtype});"
-            f" {wider}check the training run that wrote the checkpoint"
+        return (
+            f"{self.checkpoint.name} gave log-probabilities that are not finite ({self.dtype}),"
+            f" {where}; {wider}check the training run that wrote the checkpoint"
         )
 
     def log_probs(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import starmap
 
 from gpt2eval.model import Model
+from gpt2eval.runner.failures import Failed, stop
 from gpt2eval.runner.generate import generate
 from gpt2eval.runner.score import score
 from gpt2eval.types import Generate, Request, Response
@@ -35,18 +36,33 @@ def answer(
     seed: int = 0,
     batch_size: int | None = None,
     on_plan: Callable[[int], None] = lambda _tokens: None,
+    on_failed: Failed = stop,
+    parts: Sequence[Hashable] | None = None,
+    wanted: Collection[int] | None = None,
 ) -> Iterator[Answer]:
     """Answer requests in the order that suits the machine; each is answered exactly once.
+
+    The batches of log-probabilities are planned from all requests, so that the last bit of an
+    answer does not depend on which of them are wanted.
 
     seed        of sampled generations
     batch_size  most sequences in a batch; None: as many as the token budget holds
     on_plan     called with the number of tokens each part of the work will feed to the model
+    on_failed   called for each request that has no answer; default: ModelError at the first
+    parts       for each request, what may share a batch with it; None: everything
+    wanted      numbers of the requests to answer; None: all
     """
+    wanted = range(len(requests)) if wanted is None else wanted
     scored = [
         (n, request) for n, request in enumerate(requests) if not isinstance(request, Generate)
     ]
-    written = [(n, request) for n, request in enumerate(requests) if isinstance(request, Generate)]
+    written = [
+        (n, request)
+        for n, request in enumerate(requests)
+        if isinstance(request, Generate) and n in wanted
+    ]
     if scored:
-        yield from starmap(Answer, score(model, scored, batch_size, on_plan))
+        found = score(model, scored, batch_size, on_plan, on_failed, parts, wanted)
+        yield from starmap(Answer, found)
     if written:
-        yield from starmap(Answer, generate(model, written, seed, batch_size, on_plan))
+        yield from starmap(Answer, generate(model, written, seed, batch_size, on_plan, on_failed))

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from gpt2eval.errors import ModelError
 from gpt2eval.model import Cache, Model
+from gpt2eval.runner.failures import of_the_device
 
 Item = TypeVar("Item")
 Out = TypeVar("Out")
@@ -70,19 +71,35 @@ def cache_rows(model: Model, capacity: int) -> int:
 
 
 def halving(
-    work: Callable[[list[Item]], Out], batch: list[Item]
+    work: Callable[[list[Item]], Out],
+    batch: list[Item],
+    split: Callable[[Item], list[Item]] = lambda _item: [],
+    give_up: Callable[[Item, Exception], None] | None = None,
 ) -> Iterator[tuple[list[Item], Out]]:
-    """Run `work` on a batch; where memory runs out, on its halves. Yields what each part gave."""
+    """Run `work` on a batch; where memory runs out, on its halves. Yields what each part gave.
+
+    split    what a single item can be divided into; nothing: it cannot
+    give_up  told of an item on which `work` fails for another reason than memory, once it is alone;
+             without it such an error passes
+    """
     waiting = [batch]
     while waiting:
         part = waiting.pop()
         try:
             out = work(part)
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
+        except Exception as error:
+            memory = out_of_memory(error)
+            if not memory and (give_up is None or of_the_device(error)):
                 raise
-            half = fewer(len(part), error)
-            waiting += [part[half:], part[:half]]
+            pieces = [[item] for item in split(part[0])] if len(part) == 1 else []
+            if memory and not pieces:
+                half = fewer(len(part), error)
+                pieces = [part[:half], part[half:]]
+            elif len(part) > 1:
+                pieces = [part[: len(part) // 2], part[len(part) // 2 :]]
+            elif not pieces and give_up:
+                give_up(part[0], error)
+            waiting += reversed(pieces)
             continue
         yield part, out
 

@@ -18,8 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpt2eval.errors import Gpt2EvalError, reason_of
 from gpt2eval.model import Cache, Model, RecordedStep
 from gpt2eval.runner.batches import cache_rows, fewer, out_of_memory, token_budget
+from gpt2eval.runner.failures import Failed, encode, of_the_device
 from gpt2eval.types import Generate, Generated
 
 SHARED_BEGINNING = 16  # tokens from which reading a common beginning once pays
@@ -30,6 +32,7 @@ class Job:
     """One distinct request on its way: its prompt, and what has been written so far.
 
     limit    tokens that may be written
+    failed   why it has no answer; empty otherwise
     seconds  its share of the time of the batches it was in
     """
 
@@ -43,7 +46,13 @@ class Job:
     log_probs: list[float] = field(default_factory=list)
     text: str = ""
     stopped: Literal["stop", "eos", "length"] | None = None
+    failed: str = ""
     seconds: float = 0.0
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more will be written."""
+        return bool(self.stopped or self.failed)
 
     @property
     def size(self) -> int:
@@ -68,11 +77,14 @@ def generate(
     seed: int,
     batch_size: int | None,
     plan_done: Callable[[int], None],
+    failed: Failed,
 ) -> Iterator[tuple[int, Generated, int, float]]:
     """Answer numbered requests, in any order: (number, response, tokens fed, seconds)."""
-    jobs = plan(model, requests, seed)
+    jobs = plan(model, requests, seed, failed)
     plan_done(sum(job.size for job in jobs))
-    for group in _by_sampling(jobs):
+    groups = _by_sampling(jobs)
+    while groups:
+        group = groups.pop(0)
         held = cache_rows(model, max(job.size for job in group))
         rows = min(len(group), batch_size or held, held)
         while group:
@@ -80,25 +92,45 @@ def generate(
                 for job in _write(model, group, rows):
                     fed = len(job.prompt) + len(job.tokens)
                     for number in job.numbers:
-                        yield number, job.answer(), fed, job.seconds
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
+                        if job.failed:
+                            failed(number, job.failed)
+                        else:
+                            yield number, job.answer(), fed, job.seconds
+            except Gpt2EvalError:
+                raise
+            except Exception as error:
+                left = [job for job in group if not job.done]
+                if out_of_memory(error):
+                    rows = fewer(rows, error)
+                elif of_the_device(error) or not left:
                     raise
-                rows = fewer(rows, error)
-            group = [job for job in group if job.stopped is None]
+                elif len(left) == 1:
+                    left[0].failed = reason_of(error)
+                    for number in left[0].numbers:
+                        failed(number, left[0].failed)
+                else:  # one of them is to blame; the other half goes on without it
+                    group, other = left[: len(left) // 2], left[len(left) // 2 :]
+                    groups.insert(0, other)
+            group = [job for job in group if not job.done]
             for job in group:  # what was under way is begun again, and drawn the same again
                 job.tokens, job.log_probs = [], []
                 job.random = _random(job.request, seed)
 
 
-def plan(model: Model, requests: Sequence[tuple[int, Generate]], seed: int) -> list[Job]:
+def plan(
+    model: Model, requests: Sequence[tuple[int, Generate]], seed: int, failed: Failed
+) -> list[Job]:
     """One job for each distinct request, its prompt cut from the left so that the answer fits."""
     distinct: dict[Generate, list[int]] = {}
     for number, request in requests:
         distinct.setdefault(request, []).append(number)
-    prompts = model.encode([request.prompt for request in distinct])
+    prompts = encode(model, [request.prompt for request in distinct])
     jobs = []
     for (request, numbers), ids in zip(distinct.items(), prompts, strict=True):
+        if isinstance(ids, str):
+            for number in numbers:
+                failed(number, ids)
+            continue
         # A model too short for prompt and answer gives each half of its positions.
         room = max(model.n_ctx - request.max_new_tokens, model.n_ctx // 2)
         prompt = (ids or [model.prefix_id])[-room:]
@@ -153,7 +185,7 @@ def _write(model: Model, jobs: Sequence[Job], rows: int) -> Iterator[Job]:
         seconds = time.perf_counter() - begin
         for job in writing:
             job.seconds += seconds / len(writing)
-        yield from (job for job in writing if job.stopped)
+        yield from (job for job in writing if job.done)
         _close_gaps(live, cache)
 
 
@@ -212,7 +244,9 @@ def _plain_step(model: Model, cache: Cache) -> Callable[[Sequence[int], Sequence
 def _close_gaps(live: list[Job], cache: Cache) -> None:
     """Take jobs that have ended out; the last row moves into each gap."""
     for row in reversed(range(len(live))):
-        if live[row].stopped:
+        if live[row].done:
+            if live[row].failed:
+                cache.clear(row)
             if row < len(live) - 1:
                 cache.move(len(live) - 1, row)
                 live[row] = live[-1]
@@ -267,7 +301,8 @@ def _append(model: Model, jobs: Sequence[Job], logits: Tensor) -> None:
     ).tolist()
     for job, token, log_prob in zip(jobs, chosen.tolist(), log_probs, strict=True):
         if not np.isfinite(log_prob):
-            raise model.not_finite()
+            job.failed = model.not_finite([*job.prompt, *job.tokens])
+            continue
         job.tokens.append(token)
         job.log_probs.append(log_prob)
         _end(model, job)

@@ -7,7 +7,7 @@ protocols both ask is computed once; each then takes its slice.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gpt2eval.errors import ModelError
+from gpt2eval.errors import reason_of
 from gpt2eval.model import Model
-from gpt2eval.runner.batches import batches, halving, token_budget
+from gpt2eval.runner.batches import batches, halving, out_of_memory, token_budget
+from gpt2eval.runner.failures import Failed, encode, encode_with_starts
 from gpt2eval.runner.sharing import Bundle, bundle
 from gpt2eval.runner.windows import Window, continuation, disjoint, hf_docs, sliding
 from gpt2eval.types import Rolling, Score, Scored
@@ -43,12 +44,16 @@ class Slice:
 
 @dataclass(slots=True)
 class Stream:
-    """Tokens, the windows over them, and room for what is computed (one entry a token)."""
+    """Tokens, the windows over them, and room for what is computed (one entry a token).
+
+    broken  why some of it could not be computed; empty where all could
+    """
 
     tokens: list[int]
     windows: list[Window]
     excluded: tuple[str, ...] = ()
     slices: list[Slice] = field(default_factory=list)
+    broken: str = ""
     log_probs: np.ndarray = field(init=False)
     greedy: np.ndarray = field(init=False)
     greedy_excluding: np.ndarray = field(init=False)
@@ -77,6 +82,12 @@ class Stream:
             truncated=part.truncated,
         )
 
+    def lose(self, window: Window, reason: str) -> None:
+        """Mark what a window was to score as not computed."""
+        here = slice(window.first, window.end + 1)
+        self.broken = reason
+        self.log_probs[here], self.context[here] = np.nan, 1
+
     def served(self, window: Window) -> list[Slice]:
         """The slices that want tokens of this window."""
         return [s for s in self.slices if window.first < s.end and s.begin <= window.end]
@@ -90,34 +101,88 @@ def score(
     requests: Sequence[tuple[int, Score | Rolling]],
     batch_size: int | None,
     plan_done: Callable[[int], None],
+    failed: Failed,
+    parts: Sequence[Hashable] | None,
+    wanted: Collection[int],
 ) -> Iterator[tuple[int, Scored, int, float]]:
     """Answer numbered requests, in any order: (number, response, tokens fed, seconds).
 
-    plan_done is called once with the number of tokens that will be fed to the model.
+    plan_done is called once with the number of tokens that will be fed to the model; `failed`,
+    `parts` and `wanted` are as in `answer`.
     """
-    streams = plan(model, requests)
+
+    def untold(number: int, reason: str) -> None:
+        if number in wanted:
+            failed(number, reason)
+
+    streams = plan(model, requests, untold)
     for stream in streams:
         for piece in stream.slices:
-            if not piece.waiting:  # a text of one token, say: there is nothing to condition it on
+            # A text of one token, say: there is nothing to condition it on.
+            if not piece.waiting and piece.request in wanted:
                 yield piece.request, stream.answer(piece), 0, 0.0
-    work = [(stream, window) for stream in streams for window in stream.windows]
-    rows = list(bundle(work, _tokens, model.transformer.width))
-    # Rows of one length stay in the order of the texts, so that answers are complete early.
-    order = {id(item): number for number, item in enumerate(work)}
-    rows.sort(key=lambda row: order[id(row.items[0])])
-    plan_done(sum(len(row.tokens) for row in rows))
+    planned = [
+        batch
+        for batch in _plan_batches(model, streams, parts, batch_size)
+        if any(piece.request in wanted for piece in _served(batch))
+    ]
+    plan_done(sum(_size(row) for batch in planned for row in batch))
     excluded = _Excluder(model)
 
+    most = max(map(_padded, planned), default=0)  # tokens of a batch, fewer once memory ran out
+    lost: list[Row] = []
+
     def run(batch: list[Row]) -> float:
+        nonlocal most
         begin = time.perf_counter()
-        _run_batch(model, batch, excluded)
+        try:
+            for stream, window in _run_batch(model, batch, excluded):
+                _look_again(model, stream, window, excluded)
+        except Exception as error:
+            if out_of_memory(error):
+                most = min(most, _padded(batch) // 2)
+            raise
         return time.perf_counter() - begin
 
-    for kind in (False, True):  # a row that branches needs a mask, the others none
-        alike = [row for row in rows if row.branches == kind]
-        for batch in batches(alike, lambda row: len(row.tokens), token_budget(model), batch_size):
-            for part, seconds in halving(run, batch):
-                yield from _finished(part, seconds)
+    def split(row: Row) -> list[Row]:
+        """The texts of a row in two, if it has several."""
+        half = len(row.items) // 2
+        parts = (row.items[:half], row.items[half:]) if half else ()
+        return [one for part in parts for one in bundle(part, _tokens, model.transformer.width)]
+
+    def give_up(row: Row, error: Exception) -> None:
+        ((stream, window),) = row.items
+        stream.lose(window, reason_of(error))
+        lost.append(row)
+
+    for batch in planned:
+        for fitting in batches(batch, _size, most, None):
+            for part, seconds in halving(run, fitting, split, give_up):
+                yield from _finished(part, seconds, failed, wanted)
+            yield from _finished(lost, 0.0, failed, wanted)
+            lost.clear()
+
+
+def _plan_batches(
+    model: Model,
+    streams: Sequence[Stream],
+    parts: Sequence[Hashable] | None,
+    batch_size: int | None,
+) -> Iterator[list[Row]]:
+    """All batches, part by part; those of a part do not depend on the others."""
+    by_part: dict[Hashable, list[Stream]] = {}
+    for stream in streams:
+        part = parts[stream.slices[0].request] if parts else None
+        by_part.setdefault(part, []).append(stream)
+    for alike in by_part.values():
+        work = [(stream, window) for stream in alike for window in stream.windows]
+        rows = list(bundle(work, _tokens, model.transformer.width))
+        # Rows of one length stay in the order of the texts, so that answers are complete early.
+        order = {id(item): number for number, item in enumerate(work)}
+        rows.sort(key=lambda row: order[id(row.items[0])])
+        for kind in (False, True):  # a row that branches needs a mask, the others none
+            chosen = [row for row in rows if row.branches == kind]
+            yield from batches(chosen, _size, token_budget(model), batch_size)
 
 
 def _tokens(item: tuple[Stream, Window]) -> list[int]:
@@ -125,7 +190,36 @@ def _tokens(item: tuple[Stream, Window]) -> list[int]:
     return stream.tokens[window.begin : window.end]
 
 
-def _finished(batch: list[Row], seconds: float) -> Iterator[tuple[int, Scored, int, float]]:
+def _size(row: Row) -> int:
+    return len(row.tokens)
+
+
+def _padded(batch: list[Row]) -> int:
+    return len(batch) * max(map(_size, batch))
+
+
+def _served(batch: list[Row]) -> Iterator[Slice]:
+    for row in batch:
+        for stream, window in row.items:
+            yield from stream.served(window)
+
+
+def _alone(model: Model, stream: Stream, window: Window) -> list[Row]:
+    return list(bundle([(stream, window)], _tokens, model.transformer.width))
+
+
+def _look_again(model: Model, stream: Stream, window: Window, excluded: _Excluder) -> None:
+    """Compute a window that was not finite without others beside it; if that is no help, say why.
+
+    In a row that branches a text without a number takes the others with it.
+    """
+    if _run_batch(model, _alone(model, stream, window), excluded):
+        stream.broken = model.not_finite(_tokens((stream, window)))
+
+
+def _finished(
+    batch: list[Row], seconds: float, failed: Failed, wanted: Collection[int]
+) -> Iterator[tuple[int, Scored, int, float]]:
     """Answers to the requests that a batch completed, with what they cost."""
     fed = sum(len(row.tokens) for row in batch)
     for row in batch:
@@ -137,16 +231,24 @@ def _finished(batch: list[Row], seconds: float) -> Iterator[tuple[int, Scored, i
                     piece.tokens += fresh
                     piece.seconds += seconds * fresh / fed
                 piece.waiting -= 1
-                if piece.waiting == 0:
-                    yield piece.request, stream.answer(piece), piece.tokens, piece.seconds
+                if piece.waiting or piece.request not in wanted:
+                    continue
+                answer = stream.answer(piece)
+                if stream.broken and not np.isfinite(answer.logprobs).all():
+                    failed(piece.request, stream.broken)
+                else:
+                    yield piece.request, answer, piece.tokens, piece.seconds
 
 
-def plan(model: Model, requests: Sequence[tuple[int, Score | Rolling]]) -> list[Stream]:
+def plan(
+    model: Model, requests: Sequence[tuple[int, Score | Rolling]], failed: Failed
+) -> list[Stream]:
     """Streams that answer all requests, each distinct stream once, without windows none needs."""
     streams: dict[object, Stream] = {}
     scores = [(number, r) for number, r in requests if isinstance(r, Score)]
-    _plan_scores(model, scores, streams)
-    _plan_rolling(model, [(n, r) for n, r in requests if isinstance(r, Rolling)], streams)
+    _plan_scores(model, scores, streams, failed)
+    rolling = [(number, r) for number, r in requests if isinstance(r, Rolling)]
+    _plan_rolling(model, rolling, streams, failed)
     for stream in streams.values():
         stream.windows = [window for window in stream.windows if stream.served(window)]
         for window in stream.windows:
@@ -156,14 +258,21 @@ def plan(model: Model, requests: Sequence[tuple[int, Score | Rolling]]) -> list[
 
 
 def _plan_scores(
-    model: Model, requests: Sequence[tuple[int, Score]], streams: dict[object, Stream]
+    model: Model,
+    requests: Sequence[tuple[int, Score]],
+    streams: dict[object, Stream],
+    failed: Failed,
 ) -> None:
     pairs = [_move_spaces(request.context, request.continuation) for _, request in requests]
-    contexts = model.encode([context for context, _ in pairs])
-    wholes = model.encode([context + continued for context, continued in pairs])
+    contexts = encode(model, [context for context, _ in pairs])
+    wholes = encode(model, [context + continued for context, continued in pairs])
     for (number, request), context, whole in zip(requests, contexts, wholes, strict=True):
+        if isinstance(whole, str) or isinstance(context, str):
+            failed(number, whole if isinstance(whole, str) else str(context))
+            continue
         if not whole:
-            raise ModelError(f"nothing to score in {request!r}: it has no tokens")
+            failed(number, f"nothing to score in {request!r:.200}: it has no tokens")
+            continue
         # A token may span the two texts; then the cut by length leaves it to the continuation.
         cut = min(len(context), len(whole) - 1)
         given = cut or (len(whole) > 1 and whole[0] == model.prefix_id)
@@ -184,13 +293,20 @@ def _move_spaces(context: str, continued: str) -> tuple[str, str]:
 
 
 def _plan_rolling(
-    model: Model, requests: Sequence[tuple[int, Rolling]], streams: dict[object, Stream]
+    model: Model,
+    requests: Sequence[tuple[int, Rolling]],
+    streams: dict[object, Stream],
+    failed: Failed,
 ) -> None:
-    encoded: dict[str, tuple[list[int], list[int]]] = {}
+    encoded: dict[str, tuple[list[int], list[int]] | str] = {}
     for number, request in requests:
         if request.text not in encoded:
-            encoded[request.text] = model.encode_with_starts(request.text)
-        tokens, starts = encoded[request.text]
+            encoded[request.text] = encode_with_starts(model, request.text)
+        found = encoded[request.text]
+        if isinstance(found, str):
+            failed(number, found)
+            continue
+        tokens, starts = found
         stride = min(request.stride or model.n_ctx, model.n_ctx)
         key = ("rolling", request.text, request.windows, stride)
         prefix = [] if request.windows == "hf-docs" else [model.prefix_id]
@@ -234,8 +350,11 @@ class _Excluder:
 
 
 @torch.inference_mode()
-def _run_batch(model: Model, batch: list[Row], excluded: _Excluder) -> None:
-    """Compute a batch and write log-probabilities into its streams."""
+def _run_batch(model: Model, batch: list[Row], excluded: _Excluder) -> list[tuple[Stream, Window]]:
+    """Compute a batch and write log-probabilities into its streams.
+
+    Returns the windows that have some that are not finite.
+    """
     width = max(len(row.tokens) for row in batch)
     parts = [
         _Part(stream, window, path[len(path) - window.count :] + number * width)
@@ -255,12 +374,14 @@ def _run_batch(model: Model, batch: list[Row], excluded: _Excluder) -> None:
         positions=[row.positions for row in batch],
         keep=where,
     )
-    done = 0
+    done, broken = 0, []
     for words, group in groupby(parts, key=lambda part: part.stream.excluded):
         alike = list(group)
         size = sum(part.window.count for part in alike)
-        _run_head(model, hidden[done : done + size], alike, excluded.mask(words) if words else None)
+        mask = excluded.mask(words) if words else None
+        broken += _run_head(model, hidden[done : done + size], alike, mask)
         done += size
+    return [(part.stream, part.window) for part in broken]
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,15 +395,18 @@ class _Part:
 
 def _run_head(
     model: Model, hidden: torch.Tensor, parts: list[_Part], excluded: torch.Tensor | None
-) -> None:
-    """Log-probabilities of the scored tokens of these parts, written into their streams."""
+) -> list[_Part]:
+    """Log-probabilities of the scored tokens of these parts, written into their streams.
+
+    Returns the parts that have some that are not finite.
+    """
     targets = np.concatenate(
         [np.asarray(p.stream.tokens[p.window.first : p.window.end + 1]) for p in parts]
     )
     found = model.log_probs(hidden, torch.from_numpy(targets).to(model.device), excluded)
     log_probs, greedy, greedy_excluding = (column.cpu().numpy() for column in found)
-    if not np.isfinite(log_probs).all():
-        raise model.not_finite()
+    finite = bool(np.isfinite(log_probs).all())
+    broken = []
     done = 0
     for part in parts:
         stream, window = part.stream, part.window
@@ -294,4 +418,7 @@ def _run_head(
             stream.greedy_excluding[window.first] = greedy_excluding[done]
         stream.context[to] = np.arange(window.first, window.end + 1) - window.begin
         stream.weights[to] = window.weight
+        if not finite and not np.isfinite(log_probs[here]).all():
+            broken.append(part)
         done += window.count
+    return broken

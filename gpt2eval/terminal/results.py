@@ -51,6 +51,10 @@ def show_results(results: Sequence[Result], page: Path) -> None:
     for name, subset in dict.fromkeys((r.name, r.data["subset"]) for r in results):
         if subset != "all":
             console.print(Text(f"{name}: subset ({subset})", style="yellow"))
+    for label, result in zip(checkpoint_labels(results), results, strict=True):
+        if failed := result.ledger.get("failed", 0):
+            words = f"{failed} of {result.data['selected']} samples failed, not in the numbers"
+            console.print(Text(f"{label}, {result.name}: {words}", style="bold red"))
     console.print(Text(f"Report: {page.with_name('report.html')}"), soft_wrap=True)
 
 

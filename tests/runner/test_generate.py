@@ -160,7 +160,7 @@ def test_log_probabilities_are_those_of_the_model(never_ending: Any) -> None:
 
 def test_not_a_number_is_an_error(tiny_model: Any) -> None:
     broken = replace(tiny_model, head=torch.full_like(tiny_model.head, torch.nan))
-    with pytest.raises(ModelError, match=r"not finite.*check the training run"):
+    with pytest.raises(ModelError, match=r"not finite.*in the output of the head; check the t"):
         write(broken, Generate(PROMPT, 3))
 
 

@@ -404,5 +404,5 @@ def test_each_request_has_its_own_excluded_words(tiny_model: Any, monkeypatch: A
 
 def test_not_a_number_is_an_error(tiny_model: Any) -> None:
     broken = replace(tiny_model, head=torch.full_like(tiny_model.head, torch.nan))
-    with pytest.raises(ModelError, match=r"not finite.*check the training run"):
+    with pytest.raises(ModelError, match=r"not finite.*in the output of the head; check the t"):
         ask(broken, Rolling("ships"))
