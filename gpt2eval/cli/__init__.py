@@ -22,6 +22,7 @@ from gpt2eval.cli import (
     check,
     compare,
     explain,
+    fetch,
     importing,
     report,
     rescore,
@@ -48,11 +49,15 @@ def app() -> None:
     gpt2eval compare a b                  is b better than a, and is it more than chance?
     gpt2eval check new --baseline old     a gate for CI: fails where a metric may have dropped
     gpt2eval report results               the report of finished runs
+    gpt2eval fetch --to DIR               data of tasks, for runs without a network
     gpt2eval bench --model ./a            how fast a checkpoint is on this machine
     """  # noqa: D301 (click wants the character itself)
 
 
-COMMANDS = (run, report, compare, check, rescore, importing, tasks, explain, bench, selfcheck)
+COMMANDS = (
+    *(run, report, compare, check, rescore, importing, fetch),
+    *(tasks, explain, bench, selfcheck),
+)
 for module in COMMANDS:
     app.add_command(module.command)
 
