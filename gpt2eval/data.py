@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import io
 import json
+import lzma
 import re
 import zipfile
 import zlib
@@ -25,6 +26,7 @@ from typing import IO, Any
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
+from gpt2eval.archive import open_zip
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import DataError
 from gpt2eval.manifest import Entry, check_files, read_manifest
@@ -32,8 +34,11 @@ from gpt2eval.manifest import Entry, check_files, read_manifest
 Row = Mapping[str, Any]
 
 PACKED = (".gz", ".bz2", ".zip")
-MAX_UNPACKED = 2_000_000_000  # bytes of one packed file; more is a bomb, not a benchmark
-UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+MAX_UNPACKED = 500_000_000  # bytes of one packed file; more is a bomb, enwik8 has 100,000,000
+UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, ValueError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 UNKNOWN_FILE = "unknown file: its sha256 is not on record"
 JSON_KINDS: Mapping[type[Any], str] = {dict: "an object", list: "a list"}
 
@@ -268,8 +273,8 @@ def _load_bundle(
     """The rows that `gpt2eval fetch` kept of the hub; the result is that of the hub itself."""
     if manifest is None:
         raise DataError(
-            f"{paths[0]} holds rows of the hub, but the directory has no manifest that says of which"
-            " revision; copy the whole bundle, or fetch it again"
+            f"{paths[0]} holds rows of the hub, but the directory has no manifest that says of"
+            " which revision; copy the whole bundle, or fetch it again"
         )
     raw = (row for path in paths for row in parse_jsonl(read_text(path), path))
     revision = manifest[next(iter(digests))].get("revision")
@@ -343,7 +348,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     """The content of a file, unpacked as it is read; a DataError for what cannot be read."""
     try:
         if path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
+            with open_zip(path) as archive:
                 items = _members(archive)
                 if len(items) != 1:
                     raise DataError(f"{path} holds {len(items)} files; expected one")
@@ -395,7 +400,7 @@ def read_zip(path: Path, suffix: str) -> Iterator[tuple[str, str]]:
     """
     used = 0
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             for item in _members(archive, suffix):
                 with archive.open(item) as file:
                     content = b"".join(_blocks(file, path, used))

@@ -1,4 +1,4 @@
-"""Bundles: what is fetched is what a run reads, a changed byte stops it, the network is not asked."""
+"""Bundles: what is fetched is what a run reads, a changed byte stops it, no network is asked."""
 
 from __future__ import annotations
 

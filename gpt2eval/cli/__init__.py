@@ -32,6 +32,7 @@ from gpt2eval.cli import (
 )
 from gpt2eval.cli.options import dashes
 from gpt2eval.errors import Gpt2EvalError, StoreError
+from gpt2eval.naming import visible
 
 INTERRUPTED = 3
 SETTINGS = {"help_option_names": ["-h", "--help"], "token_normalize_func": dashes}
@@ -91,13 +92,13 @@ def main() -> NoReturn:
         click.echo("Interrupted. The same command goes on where this one stopped.", err=True)
         sys.exit(INTERRUPTED)
     except Gpt2EvalError as error:
-        click.echo(f"gpt2eval: {error}", err=True)
+        click.echo(visible(f"gpt2eval: {error}"), err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         _give_up_output()
         place = error.filename or "the output"
         click.echo(
-            f"gpt2eval: {place} could not be read or written ({error.strerror}); make room or check"
+            f"gpt2eval: {visible(str(place))} could not be read or written ({error.strerror}); make room or check"
             " permissions, and run the same command again: what was saved is kept",
             err=True,
         )
