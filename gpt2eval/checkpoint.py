@@ -6,18 +6,20 @@ bounded memory, and imports neither torch nor transformers.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import CheckpointError
+from gpt2eval.naming import safe_name as safe_name
+from gpt2eval.pickled import check_pickle
 
 BUNDLED = ("demo-base", "demo-tuned")
 
@@ -46,8 +48,20 @@ TOKENIZER_FILES = (
 )
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 WEIGHT_DTYPES = ("F64", "F32", "F16", "BF16")
-HEADER_LIMIT = 100_000_000  # bytes; the limit of the safetensors library itself
+# Files that transformers looks for beside those, when tokenizer_config.json names another class.
+OTHER_TOKENIZER_FILES = (
+    *("vocab.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model"),
+    *("chat_template.jinja", "chat_template.json", "processor_config.json"),
+)
+ITEM_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+ITEM_SIZES |= {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+# A JSON value takes twenty times its text in memory, so these bound that too.
+HEADER_LIMIT = 10_000_000  # bytes; that of GPT-2 XL has 60,000
 CONFIG_LIMIT = 10_000_000  # bytes
+TOKENIZER_LIMIT = 50_000_000  # bytes of one file; that of 256,000 tokens has 35,000,000
+SIZE_LIMIT = 10_000_000  # of a size in config.json
+LAYER_LIMIT = 10_000
+DIMENSIONS = 8  # of a tensor; GPT-2 has four at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +110,23 @@ def open_checkpoint(source: str | Path, *, offline: bool = False) -> Checkpoint:
 
 def _open(source: str | Path, offline: bool) -> Checkpoint:
     directory, revision = _locate(str(source), offline)
+    _check_files(directory)
     config = _read_config(directory)
     weights, kind = _find_weights(directory)
+    tokenizer = _find_tokenizer(directory)
     if kind == "safetensors":
         _check_shapes(directory, config, weights)
     else:
         _check_bytes(directory, config, weights)
+        for path in weights:
+            check_pickle(path)
     return Checkpoint(
         name=safe_name(str(source) if revision else directory.resolve().name),
         path=directory,
         config=config,
         weights=weights,
         sha256=digest_files(weights),
-        tokenizer_sha256=digest_files(_find_tokenizer(directory)),
+        tokenizer_sha256=digest_files(tokenizer),
         kind=kind,
         source=str(source),
         revision=revision,
@@ -133,14 +151,6 @@ def open_checkpoints(sources: Sequence[str | Path], *, offline: bool = False) ->
             name = f"{name}-{number + 1}"
         unique.append(replace(checkpoint, name=name))
     return unique
-
-
-def safe_name(text: str, limit: int = 80) -> str:
-    """A text as a directory name: ASCII letters, digits, `.`, `_`, `-`; never `.` or `..`."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
-    if len(name) > limit:
-        name = f"{name[: limit - 9]}-{hashlib.sha256(os.fsencode(text)).hexdigest()[:8]}"
-    return name or "checkpoint"
 
 
 def _locate(source: str, offline: bool) -> tuple[Path, str]:
@@ -199,6 +209,34 @@ def _download(source: str, offline: bool) -> tuple[Path, str]:
     return path, path.name
 
 
+def _check_files(directory: Path) -> None:
+    """Refuse what would be read from elsewhere, without end, or at any length.
+
+    A link may lead to a file inside the directory, or, in the hub's cache, to a blob of the same
+    repository. Elsewhere it could make a stranger's checkpoint read any file of its user.
+    """
+    home = directory.resolve()
+    homes = [home]
+    if home.parent.name == "snapshots":
+        homes.append(home.parent.parent / "blobs")
+    for path in directory.iterdir():
+        tokenizer = path.name in (*TOKENIZER_FILES, *OTHER_TOKENIZER_FILES)
+        if not tokenizer and path.suffix not in (".json", ".safetensors", ".bin"):
+            continue
+        target = Path(os.path.realpath(path))  # which lets a link to itself be
+        if not any(target.is_relative_to(place) for place in homes):
+            raise CheckpointError(
+                f"{path} is a link to {target}, outside of the checkpoint; copy the file itself"
+            )
+        if not path.is_file() and not path.is_dir() and not path.is_symlink():
+            raise CheckpointError(f"{path} is neither a file nor a directory; expected a file")
+        if tokenizer and path.is_file() and path.stat().st_size > TOKENIZER_LIMIT:
+            raise CheckpointError(
+                f"{path} has {path.stat().st_size} bytes; expected at most {TOKENIZER_LIMIT} of a"
+                " file of a tokenizer"
+            )
+
+
 def _read_config(directory: Path) -> Mapping[str, Any]:
     path = directory / "config.json"
     if not path.is_file():
@@ -223,18 +261,23 @@ def _read_config(directory: Path) -> Mapping[str, Any]:
         given = [config[name] for name in (key, *others) if config.get(name) is not None]
         config.update({key: given[0]} if given else {})
     for key in CONFIG_DEFAULTS:
-        value = config.get(key, 1)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 10_000_000:
-            raise CheckpointError(f"{path} says {key} = {value!r}; expected a positive integer")
-    inner = config.get("n_inner")
-    if inner is not None and (type(inner) is not int or not 0 < inner < 10_000_000):
-        raise CheckpointError(f"{path} says n_inner = {inner!r}; expected a positive integer")
+        limit = LAYER_LIMIT if key == "n_layer" else SIZE_LIMIT
+        _check_size(path, key, config.get(key, 1), limit)
+    if config.get("n_inner") is not None:
+        _check_size(path, "n_inner", config["n_inner"], SIZE_LIMIT)
     heads, width = config.get("n_head", 12), config.get("n_embd", 768)
     if width % heads:
         raise CheckpointError(
             f"{path} says n_embd = {width}, which n_head = {heads} does not divide"
         )
     return config
+
+
+def _check_size(path: Path, key: str, value: object, limit: int) -> None:
+    if type(value) is not int or value <= 0:
+        raise CheckpointError(f"{path} says {key} = {value!r:.80}; expected a positive integer")
+    if value > limit:
+        raise CheckpointError(f"{path} says {key} = {value}; expected at most {limit}")
 
 
 def _found(directory: Path) -> str:
@@ -392,17 +435,18 @@ def read_safetensors_header(path: Path) -> dict[str, list[int]]:
                 + ("" if pointer else " copy or download it again")
             )
         try:
-            header = json.loads(file.read(length))
+            header = json.loads(file.read(length), object_pairs_hook=_without_repeats)
         except (ValueError, RecursionError) as error:
             raise CheckpointError(
                 f"{path} has a damaged safetensors header: {error}; copy or download it again"
             ) from error
     try:
         tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        end = 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
-        shapes = {name: [int(n) for n in entry["shape"]] for name, entry in tensors.items()}
+        shapes = {name: [_count(n) for n in entry["shape"]] for name, entry in tensors.items()}
         kinds = {name: str(entry["dtype"]) for name, entry in tensors.items()}
-    except (AttributeError, KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
+        places = {name: tuple(map(_count, e["data_offsets"])) for name, e in tensors.items()}
+        end = 8 + length + max((end for _, end in places.values()), default=0)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path} has a damaged safetensors header: {error!r}; copy or download it again"
         ) from error
@@ -411,6 +455,7 @@ def read_safetensors_header(path: Path) -> dict[str, list[int]]:
             f"{path} has {size} bytes; its header announces {end}. The file is truncated or"
             " damaged; copy or download it again"
         )
+    _check_places(path, shapes, kinds, places)
     for name, kind in kinds.items():
         # The causal mask that old versions kept among the weights holds no numbers.
         if kind not in WEIGHT_DTYPES and not name.endswith((".attn.bias", ".attn.masked_bias")):
@@ -419,3 +464,37 @@ def read_safetensors_header(path: Path) -> dict[str, list[int]]:
                 " quantised checkpoint must be saved in one of these first"
             )
     return shapes
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a name stands in it twice")
+    return content
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"{value!r:.80}; expected a whole number from 0 up")
+    return value
+
+
+def _check_places(
+    path: Path,
+    shapes: Mapping[str, Sequence[int]],
+    kinds: Mapping[str, str],
+    places: Mapping[str, Sequence[int]],
+) -> None:
+    """Tensors lie end to end, each as long as its shape and dtype make it."""
+    last = 0
+    for name, (begin, end) in sorted(places.items(), key=lambda item: tuple(item[1])):
+        size = prod(shapes[name][:DIMENSIONS]) * ITEM_SIZES.get(kinds[name], 0)
+        known = kinds[name] in ITEM_SIZES
+        fits = end - begin == size and len(shapes[name]) <= DIMENSIONS if known else end >= begin
+        if begin != last or not fits:
+            raise CheckpointError(
+                f"{path} has a damaged safetensors header: tensor {name!r:.80} of shape"
+                f" {tuple(shapes[name])!s:.80} in {kinds[name]:.20} lies at {begin} to {end};"
+                f" expected {size} bytes from {last} on. Copy or download it again"
+            )
+        last = end

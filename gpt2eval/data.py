@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import io
 import json
+import lzma
 import re
 import zipfile
 import zlib
@@ -25,14 +26,19 @@ from typing import IO, Any
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
+from gpt2eval.archive import open_zip
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import DataError
+from gpt2eval.manifest import Entry, check_files, read_manifest
 
 Row = Mapping[str, Any]
 
 PACKED = (".gz", ".bz2", ".zip")
-MAX_UNPACKED = 2_000_000_000  # bytes of one packed file; more is a bomb, not a benchmark
-UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+MAX_UNPACKED = 500_000_000  # bytes of one packed file; more is a bomb, enwik8 has 100,000,000
+UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, ValueError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 UNKNOWN_FILE = "unknown file: its sha256 is not on record"
 JSON_KINDS: Mapping[type[Any], str] = {dict: "an object", list: "a list"}
 
@@ -57,6 +63,18 @@ class Hub:
     def configs(self) -> tuple[str | None, ...]:
         """The configurations to load, one after the other."""
         return self.config if isinstance(self.config, tuple) else (self.config,)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Where a bundle keeps the rows, a file for each configuration (see `gpt2eval.bundles`)."""
+        places = [self.id.replace("/", "--"), *([self.branch] if self.branch else [])]
+        return tuple(
+            "/".join(
+                ["hub", *(_plain_name(part) for part in (*places, name or "default", self.split))]
+            )
+            + ".jsonl"
+            for name in self.configs
+        )
 
     def __str__(self) -> str:
         """Id and configuration, for people; of many configurations the first and how many."""
@@ -98,16 +116,26 @@ def bundled_directory() -> Path:
 def load(dataset: Dataset, place: str | Path, *, offline: bool = False) -> Loaded:
     """Read a data set from `place`: "bundled", "hub", or a data directory.
 
-    Raises DataError naming what is missing or malformed.
+    Raises DataError naming what is missing or malformed, and for a file that is not the one which
+    the directory's manifest lists.
     """
     if place == "hub":
         return _load_hub(dataset, offline)
     directory = _directory(dataset, place)
-    paths = _find(dataset, directory)
+    names = _find(dataset, directory)
+    paths = [directory / name for name in names]
+    try:
+        digests = {name: digest_files([directory / name]) for name in names}
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+    manifest = read_manifest(directory)
+    if manifest is not None:
+        check_files(directory, manifest, digests)
+    if dataset.hub and names == dataset.hub.files:
+        return _load_bundle(dataset.hub, paths, digests, manifest)
     rows = tuple(dataset.read(paths))
     if not rows:
         raise DataError(f"{paths[0]} holds no rows; expected at least one")
-    digests = {path.relative_to(directory).as_posix(): digest_files([path]) for path in paths}
     return Loaded(
         rows,
         {
@@ -139,19 +167,18 @@ def _directory(dataset: Dataset, place: str | Path) -> Path:
     return directory
 
 
-def _present(dataset: Dataset, directory: Path) -> list[Path] | None:
-    """The first alternative of which all files are there."""
-    for names in dataset.files:
-        paths = [directory / name for name in names]
-        if all(path.is_file() for path in paths):
-            return paths
+def _present(dataset: Dataset, directory: Path) -> tuple[str, ...] | None:
+    """The first alternative of which all files are there; the rows of a bundle are the last."""
+    for names in (*dataset.files, *([dataset.hub.files] if dataset.hub else [])):
+        if all((directory / name).is_file() for name in names):
+            return names
     return None
 
 
-def _find(dataset: Dataset, directory: Path) -> list[Path]:
-    paths = _present(dataset, directory)
-    if paths is not None:
-        return paths
+def _find(dataset: Dataset, directory: Path) -> tuple[str, ...]:
+    found = _present(dataset, directory)
+    if found is not None:
+        return found
     names = dataset.files[0]
     missing = [name for name in names if not (directory / name).is_file()]
     others = [listed(names) for names in dataset.files[1:]]
@@ -178,13 +205,33 @@ def _verdict(dataset: Dataset, digests: Mapping[str, str], *, bundled: bool) -> 
     return UNKNOWN_FILE
 
 
-def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
-    hub = dataset.hub
-    if hub is None:
+def _plain_name(text: str) -> str:
+    """A part of a path, whatever a hub's names hold."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-") or "x"
+
+
+def hub_of(dataset: Dataset) -> Hub:
+    """Where the data set is on the hub; DataError where it is not."""
+    if dataset.hub is None:
         raise DataError(
             f"{listed(dataset.files[0])} is not on the hub in a form that can be read; give a"
             " directory that holds it with --data"
         )
+    return dataset.hub
+
+
+def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
+    hub = hub_of(dataset)
+    tables, revision = hub_tables(hub, listed(dataset.files[0]), offline)
+    raw = (row for table in tables for row in table)
+    return _from_hub(hub, raw, revision, {}, "read from the hub at the recorded revision")
+
+
+def hub_tables(hub: Hub, instead: str, offline: bool) -> tuple[list[Any], str | None]:
+    """The rows of each configuration as the hub has them, and the revision they are of.
+
+    instead  the file that would do as well, for the error
+    """
     where = f"{hub}, split {hub.split}"
     try:
         import datasets
@@ -210,12 +257,37 @@ def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
             f"data set {where} could not be had from the Hugging Face hub ({type(error).__name__}:"
             f" {text[0][:200] if text else 'no reason given'}).\n"
             f"With a network, fetch it once:  {command}\n"
-            f"Or give a directory that holds {listed(dataset.files[0])}:  --data DIR"
+            f"Or give a directory that holds {instead}:  --data DIR"
         ) from error
-    raw = (row for table in tables for row in table)
-    rows = tuple(convert_rows(raw, hub.convert, f"data set {where}"))
+    if revision is None and getattr(tables[0].info, "version", None):
+        revision = str(tables[0].info.version)
+    return tables, revision
+
+
+def _load_bundle(
+    hub: Hub,
+    paths: Sequence[Path],
+    digests: Mapping[str, str],
+    manifest: Mapping[str, Entry] | None,
+) -> Loaded:
+    """The rows that `gpt2eval fetch` kept of the hub; the result is that of the hub itself."""
+    if manifest is None:
+        raise DataError(
+            f"{paths[0]} holds rows of the hub, but the directory has no manifest that says of"
+            " which revision; copy the whole bundle, or fetch it again"
+        )
+    raw = (row for path in paths for row in parse_jsonl(read_text(path), path))
+    revision = manifest[next(iter(digests))].get("revision")
+    return _from_hub(hub, raw, revision, digests, "rows of the hub at the recorded revision")
+
+
+def _from_hub(
+    hub: Hub, raw: Iterable[Row], revision: str | None, files: Mapping[str, str], verdict: str
+) -> Loaded:
+    where = f"data set {hub}, split {hub.split}"
+    rows = tuple(convert_rows(raw, hub.convert, where))
     if not rows:
-        raise DataError(f"data set {where} holds no rows; expected at least one")
+        raise DataError(f"{where} holds no rows; expected at least one")
     digest = hashlib.sha256()
     for row in rows:
         digest.update(json.dumps(dict(row), sort_keys=True, ensure_ascii=False).encode())
@@ -226,11 +298,10 @@ def _load_hub(dataset: Dataset, offline: bool) -> Loaded:
             "id": hub.id,
             "config": hub.config,
             "split": hub.split,
-            "revision": revision
-            or (getattr(tables[0].info, "version", None) and str(tables[0].info.version)),
-            "files": {},
+            "revision": revision,
+            "files": dict(files),
             "sha256": digest.hexdigest(),
-            "verdict": "read from the hub at the recorded revision",
+            "verdict": verdict,
         },
     )
 
@@ -277,7 +348,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     """The content of a file, unpacked as it is read; a DataError for what cannot be read."""
     try:
         if path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
+            with open_zip(path) as archive:
                 items = _members(archive)
                 if len(items) != 1:
                     raise DataError(f"{path} holds {len(items)} files; expected one")
@@ -329,7 +400,7 @@ def read_zip(path: Path, suffix: str) -> Iterator[tuple[str, str]]:
     """
     used = 0
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             for item in _members(archive, suffix):
                 with archive.open(item) as file:
                     content = b"".join(_blocks(file, path, used))

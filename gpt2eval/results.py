@@ -30,6 +30,7 @@ from typing import Any, TextIO
 
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import StoreError, UsageError
+from gpt2eval.naming import safe_name, safe_task
 from gpt2eval.types import (
     Estimate,
     Generate,
@@ -55,10 +56,10 @@ _WORTH = 16  # shared characters from which on it is shorter to count them
 
 
 def run_directory(output: Path, checkpoint: str, task: str, identity: Mapping[str, Any]) -> Path:
-    """Where the run with this identity keeps its files."""
+    """Where the run with this identity keeps its files: below `output`, whatever the names are."""
     content = json.dumps(identity, sort_keys=True, ensure_ascii=False)
     run_id = hashlib.sha256(content.encode()).hexdigest()[:12]
-    return output / checkpoint / task / run_id
+    return output / safe_name(checkpoint) / safe_task(task) / run_id
 
 
 def prepare_output(output: Path) -> None:

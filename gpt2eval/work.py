@@ -46,7 +46,7 @@ def load_work(
 
     Raises DataError that lists all tasks whose data are not there, before any are read.
     """
-    _check_sources(chosen, place, options)
+    check_sources(chosen, place, options)
     loaded: dict[Any, Loaded] = {}
     work = []
     for task, zero_shot in chosen:
@@ -87,9 +87,7 @@ def scored(work: Work, samples: Collection[str]) -> Work:
     )
 
 
-def _check_sources(
-    chosen: Sequence[tuple[Task, Protocol]], place: str, options: RunOptions
-) -> None:
+def check_sources(chosen: Sequence[tuple[Task, Protocol]], place: str, options: RunOptions) -> None:
     """DataError for all tasks that lack their data at once; of a single one, loading says more."""
     if len(chosen) == 1:
         return

@@ -367,11 +367,20 @@ def test_neither_directory_nor_hub(name: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["safetensors", "bin"])
-def test_a_million_layers_are_refused_fast(form: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (10**6, r"n_layer = 1000000; expected at most 10000"),
+        (10**4, r"config\.json promises"),
+    ],
+)
+def test_a_million_layers_are_refused_fast(
+    form: Any, layers: int, message: str, tmp_path: Path
+) -> None:
     directory = make_checkpoint(tmp_path / "tall", form=form)
-    set_config(directory, n_layer=10**6)
+    set_config(directory, n_layer=layers)
     begin = time.perf_counter()
-    with pytest.raises(CheckpointError, match=r"config\.json promises"):
+    with pytest.raises(CheckpointError, match=message):
         load(directory)
     assert time.perf_counter() - begin < 2
 

@@ -14,13 +14,17 @@ TASKS = ROOT / "tasks"
 
 # A room is a module or a package directly in gpt2eval/. A room may import itself and what stands
 # behind it here, nothing else of the house.
-NOUNS = {"errors", "types", "digests"}
+NOUNS = {"errors", "types", "digests", "naming"}
 FILES = NOUNS | {"data", "task", "metrics", "stats", "results", "published", "labels"}
 MAY_IMPORT = {
     "errors": set(),
     "types": set(),
     "digests": set(),
-    "data": NOUNS,
+    "naming": set(),
+    "archive": NOUNS,
+    "manifest": NOUNS,
+    "pickled": NOUNS | {"archive"},
+    "data": NOUNS | {"archive", "manifest"},
     "published": NOUNS | {"data"},
     "task": NOUNS | {"data"},
     "stats": NOUNS | {"task"},
@@ -32,7 +36,7 @@ MAY_IMPORT = {
     "compare": FILES | {"significance"},
     "report": FILES,
     "check": FILES | {"compare", "report"},
-    "checkpoint": NOUNS,
+    "checkpoint": NOUNS | {"pickled"},
     "model": NOUNS | {"checkpoint"},
     "runner": NOUNS | {"checkpoint", "model"},
     "demo": set(),

@@ -22,6 +22,7 @@ from gpt2eval.cli import (
     check,
     compare,
     explain,
+    fetch,
     importing,
     report,
     rescore,
@@ -32,6 +33,7 @@ from gpt2eval.cli import (
 )
 from gpt2eval.cli.options import dashes
 from gpt2eval.errors import Gpt2EvalError, StoreError
+from gpt2eval.naming import visible
 
 INTERRUPTED = 3
 SETTINGS = {"help_option_names": ["-h", "--help"], "token_normalize_func": dashes}
@@ -49,6 +51,7 @@ def app() -> None:
     gpt2eval compare a b                  is b better than a, and is it more than chance?
     gpt2eval check new --baseline old     a gate for CI: fails where a metric may have dropped
     gpt2eval report results               the report of finished runs
+    gpt2eval fetch --to DIR               data of tasks, for runs without a network
     gpt2eval bench --model ./a            how fast a checkpoint is on this machine
     """  # noqa: D301 (click wants the character itself)
 
@@ -61,6 +64,7 @@ COMMANDS = (
     rescore,
     verify,
     importing,
+    fetch,
     tasks,
     explain,
     bench,
@@ -99,14 +103,14 @@ def main() -> NoReturn:
         click.echo("Interrupted. The same command goes on where this one stopped.", err=True)
         sys.exit(INTERRUPTED)
     except Gpt2EvalError as error:
-        click.echo(f"gpt2eval: {error}", err=True)
+        click.echo(visible(f"gpt2eval: {error}"), err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         _give_up_output()
         place = error.filename or "the output"
         click.echo(
-            f"gpt2eval: {place} could not be read or written ({error.strerror}); make room or check"
-            " permissions, and run the same command again: what was saved is kept",
+            f"gpt2eval: {visible(str(place))} could not be read or written ({error.strerror});"
+            " make room or check permissions, and run the same command again: what was saved is kept",
             err=True,
         )
         sys.exit(StoreError.exit_code)

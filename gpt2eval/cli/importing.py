@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from gpt2eval.naming import visible
+
 
 @click.command("import")
 @click.argument("paths", nargs=-1, required=True)
@@ -33,6 +35,5 @@ def command(paths: tuple[str, ...], output: str, data: str | None, tasks_dir: st
 
     for each in import_results(paths, output, data=data, tasks_dir=tasks_dir):
         note = f" ({each.note})" if each.note else ""
-        click.echo(
-            f"{each.result.checkpoint['name']}, {each.result.name}: {each.result.path}{note}"
-        )
+        name = f"{each.result.checkpoint['name']}, {each.result.name}"
+        click.echo(visible(f"{name}: {each.result.path}{note}"))

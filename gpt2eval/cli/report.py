@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from gpt2eval.naming import visible
+
 
 @click.command("report")
 @click.argument("results", nargs=-1, required=True)
@@ -62,6 +64,6 @@ def command(
         tasks_dir=tasks_dir,
     )
     for directory in found.unfinished:
-        click.echo(f"left out, since it has not finished: {directory}", err=True)
+        click.echo(visible(f"left out, since it has not finished: {directory}"), err=True)
     if not quiet:
         click.echo(f"Report of {len(found.results)} results: {page}")

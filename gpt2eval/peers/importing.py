@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from gpt2eval import metrics
-from gpt2eval.checkpoint import safe_name
 from gpt2eval.digests import digest_files, digest_items
 from gpt2eval.errors import DataError
+from gpt2eval.naming import safe_name
 from gpt2eval.options import RunOptions
 from gpt2eval.peers.lm_eval import Document, Run, read_documents, read_runs
 from gpt2eval.results import (
@@ -168,8 +168,7 @@ def _import(
         "samples": digest_files([path]) if path else "",
         "data": sections["data"]["sha256"],
     }
-    folder = "@".join(map(safe_name, name.split("@", 1)))
-    directory = run_directory(output, checkpoint, folder, identity)
+    directory = run_directory(output, checkpoint, name, identity)
     if not (directory / RESULT).exists():
         estimates, statistics = _estimates(run, task, documents, work)
         _write_records(directory, documents, statistics, work)

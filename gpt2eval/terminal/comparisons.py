@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from gpt2eval.report.differences import (
     format_difference,
@@ -21,6 +20,7 @@ from gpt2eval.report.text import (
     format_level,
     with_arrow,
 )
+from gpt2eval.terminal import Text
 from gpt2eval.types import Comparison
 
 # What a narrow terminal goes without, first to last.

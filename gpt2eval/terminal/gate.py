@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.table import Table
-from rich.text import Text
 
 from gpt2eval.check import Check, cells, summary
+from gpt2eval.terminal import Text
 from gpt2eval.terminal.comparisons import wide_console
 
 

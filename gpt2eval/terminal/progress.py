@@ -11,6 +11,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from gpt2eval.evaluation import Progress, Silent
+from gpt2eval.naming import visible
 
 
 class _Bar:
@@ -25,7 +26,7 @@ class _Bar:
         if self.task is not None:
             self.bar.remove_task(self.task)
         self.total = self.done = 0
-        self.task = self.bar.add_task(escape(text), total=None, rate="")
+        self.task = self.bar.add_task(escape(visible(text)), total=None, rate="")
 
     def plan(self, tokens: int) -> None:
         self.total += tokens

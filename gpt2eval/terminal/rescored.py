@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from gpt2eval.report.text import (
     NOTHING,
     format_estimate,
 )
 from gpt2eval.rescore import TOLERANCE, Number, Rescored
+from gpt2eval.terminal import Text
 
 
 def show_rescored(rescored: Sequence[Rescored], *, written: bool) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from gpt2eval.published import DIFFERS, MATCH, OTHER, judge
 from gpt2eval.report.sections import checkpoint_labels
@@ -17,6 +16,7 @@ from gpt2eval.report.text import (
     format_value,
     with_arrow,
 )
+from gpt2eval.terminal import Text
 from gpt2eval.types import Estimate, Result
 
 # Each task's first metrics say it all in a terminal; the report has the others.

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from gpt2eval.options import RunOptions
 from gpt2eval.report.text import (
     format_value,
 )
+from gpt2eval.terminal import Text
 
 if TYPE_CHECKING:
     from gpt2eval.selfcheck import Check  # it loads torch

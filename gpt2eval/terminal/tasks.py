@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
 from gpt2eval.data import listed
 from gpt2eval.published import entries, models
@@ -16,6 +15,7 @@ from gpt2eval.report.text import (
     format_value,
 )
 from gpt2eval.task import Protocol, Task
+from gpt2eval.terminal import Text
 
 
 def show_tasks(tasks: Mapping[str, Task]) -> None:

@@ -1,0 +1,93 @@
+"""What a pickled checkpoint asks for, read without unpickling anything.
+
+torch's `weights_only` runs no code of a stranger, but it calls `bytearray` with any size, follows
+any nesting, and unpacks what is packed. A checkpoint needs none of that: tensors and the
+dictionaries around them take a few opcodes and names.
+"""
+
+from __future__ import annotations
+
+import io
+import pickletools
+import re
+import zipfile
+from pathlib import Path
+
+from gpt2eval.archive import open_zip
+from gpt2eval.errors import CheckpointError
+
+PICKLE_LIMIT = 2_000_000  # bytes without the numbers; those of GPT-2 XL take 120,000
+TUPLE_LIMIT = 20_000  # four a tensor; hashing them nested this deep fits on the stack
+LEGACY_PARTS = 5  # pickles at the beginning of a file of torch before 1.6
+GLOBALS = re.compile(
+    r"collections OrderedDict|torch\._utils _rebuild_(tensor_v2|tensor|parameter)"
+    r"|torch (Double|Float|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage"
+)
+OPCODES = frozenset(
+    "PROTO STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE"
+    " BINSTRING SHORT_BINSTRING EMPTY_DICT EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3"
+    " SETITEM SETITEMS APPEND APPENDS BINPUT LONG_BINPUT BINGET LONG_BINGET GLOBAL REDUCE BUILD"
+    " BINPERSID".split()
+)
+TUPLES = frozenset({"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"})
+
+
+def check_pickle(path: Path) -> None:
+    """CheckpointError for a file that holds, or claims, more than a dictionary of tensors."""
+    try:
+        with path.open("rb") as file:
+            packed = file.read(4) == b"PK\x03\x04"  # as torch tells the two forms apart
+            file.seek(0)
+            start = b"" if packed else file.read(PICKLE_LIMIT + 1)
+        if packed:
+            _check_zip(path)
+        else:
+            _check_parts(start, LEGACY_PARTS)
+    except (ValueError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise CheckpointError(
+            f"the weights {path} cannot be loaded ({str(error)[:200]}); expected a pickle of"
+            " nothing but tensors, as torch.save writes the state_dict of a GPT-2. From a source"
+            " that you trust, load it yourself and save it as safetensors"
+        ) from error
+
+
+def _check_zip(path: Path) -> None:
+    with open_zip(path) as archive:
+        items = archive.infolist()
+        if len({item.filename for item in items}) < len(items):
+            raise ValueError("two files of one name in the archive")
+        for item in items:
+            if item.compress_type != zipfile.ZIP_STORED or item.flag_bits & 1:
+                raise ValueError(f"{item.filename!r:.80} is packed; torch.save packs nothing")
+        total = sum(item.file_size for item in items)
+        if total > path.stat().st_size:
+            raise ValueError(f"it unpacks to {total} bytes, more than it has")
+        for item in items:
+            if item.filename.rpartition("/")[2] == "data.pkl":
+                if item.file_size > PICKLE_LIMIT:
+                    raise ValueError(f"{item.filename!r:.80} has {item.file_size} bytes")
+                _check_parts(archive.read(item), 1)
+
+
+def _check_parts(content: bytes, parts: int) -> None:
+    """ValueError for the first opcode that no dictionary of tensors needs."""
+    stream = io.BytesIO(content)
+    tuples = 0
+    for _ in range(parts):
+        memo: set[int] = set()  # where tuples are kept; to repeat one is to nest it without end
+        before = ""
+        for opcode, argument, _ in pickletools.genops(stream):
+            name = opcode.name
+            if name not in OPCODES:
+                raise ValueError(f"it holds more than tensors: the opcode {name}")
+            if name == "GLOBAL" and not GLOBALS.fullmatch(str(argument)):
+                raise ValueError(f"it holds more than tensors: {str(argument).replace(' ', '.')!r}")
+            if name.endswith("BINPUT"):
+                (memo.add if before in TUPLES else memo.discard)(int(str(argument)))
+                continue
+            if name.endswith("BINGET") and int(str(argument)) in memo:
+                raise ValueError("it holds more than tensors: a tuple in several places")
+            tuples += name in TUPLES
+            before = name
+        if tuples > TUPLE_LIMIT:
+            raise ValueError(f"it holds {tuples} tuples; expected at most {TUPLE_LIMIT}")
