@@ -352,7 +352,7 @@ def test_the_command_fails_where_a_number_differs(real: Path) -> None:
 
 def test_the_command_without_results_says_what_it_expects(tmp_path: Path) -> None:
     done = command(tmp_path)
-    assert done.returncode == 4
+    assert done.returncode == 2
     assert "holds no result.json" in done.stderr
     assert "Traceback" not in done.stderr
 

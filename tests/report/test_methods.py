@@ -116,7 +116,7 @@ def test_tests_and_corrections_are_those_of_the_comparisons() -> None:
     assert {"mcnemar1947", "holm1979"} <= cited(text)
     words = text.markdown.replace("\\", "")
     assert "1 test against **gpt2**" in words
-    assert "Exact McNemar test [@mcnemar1947]: **lambada@openai accuracy**." in words
+    assert "Exact McNemar test [@mcnemar1947]: **lambada@openai** (accuracy; n = 600)." in words
     flipped = compared("mine", 0.05, test="paired sign-flip permutation test")
     assert "mcnemar1947" not in cited(methods(*pair, comparisons=[flipped]))
     assert (
