@@ -186,7 +186,7 @@ def test_an_import_is_compared_with_our_own_run(
 ) -> None:
     """The same weights by both tools: no accuracy differs, and no perplexity by more than float."""
     demo = ROOT / "gpt2eval/demo/demo-base"
-    for ours, names in TWINS.items():
+    for ours, names in TWINS.values():
         found = compare([evaluate(demo, ours, SAMPLES).result, proved[ours].result])
         assert {one.metric for one in found} >= set(names.values())
         for one in found:
