@@ -110,7 +110,8 @@ def main() -> NoReturn:
         place = error.filename or "the output"
         click.echo(
             f"gpt2eval: {visible(str(place))} could not be read or written ({error.strerror});"
-            " make room or check permissions, and run the same command again: what was saved is kept",
+            " make room or check permissions, and run the same command again: what was saved is"
+            " kept",
             err=True,
         )
         sys.exit(StoreError.exit_code)
