@@ -115,7 +115,7 @@ class Open:
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        firsts = [requests[0] for requests in self.work.requests]
+        firsts = [requests[0] for requests in self.work.requests if requests]
         texts = [x.prompt if isinstance(x, Generate) else getattr(x, "context", "") for x in firsts]
         self.beginning = common_beginning(texts)
 

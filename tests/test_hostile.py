@@ -208,7 +208,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "link upwards": (link("config.json", "../other/config.json"), "outside of the checkpoint"),
     "link to a device": (link("model.safetensors", "/dev/zero"), "outside of the checkpoint"),
-    "link to itself": (link("model.safetensors", "model.safetensors"), "cannot be read"),
+    "link to itself": (link("model.safetensors", "model.safetensors"), "has no weights"),
     "link to nothing": (link("model.safetensors", "gone.safetensors"), "has no weights"),
     "pipe as weights": (instead("model.safetensors", os.mkfifo), "is neither a file nor a direct"),
     "pipe as tokenizer": (

@@ -67,6 +67,7 @@ def test_the_same_results_give_the_same_bytes(store: Path) -> None:
         "md",
         "tex",
         "bib",
+        "html",
         "csv",
         "png",
         "svg",

@@ -368,67 +368,6 @@ def test_a_device_that_fails_ends_the_run(
     assert not any(path.read_bytes() for path in Path("out").rglob("records.jsonl"))
 
 
-SMALL_MEMORY = """
-import resource, sys
-import torch
-import gpt2eval
-from gpt2eval.runner import batches
-
-torch.set_num_threads(1)
-batches.CPU_TOKENS = 1 << 16  # as an accelerator has it: a gigabyte at a time
-tried = []
-ran_out = batches.out_of_memory
-def count(error):
-    tried.append(error)
-    return ran_out(error)
-batches.out_of_memory = count
-extra = int(sys.argv[3])
-if extra:
-    from gpt2eval.model import loading
-    load = loading.load_model
-    def limited(*arguments):
-        model = load(*arguments)
-        used = next(line for line in open("/proc/self/status") if "VmSize" in line).split()[1]
-        limit = int(used) * 1024 + extra
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        return model
-    import gpt2eval.model
-    gpt2eval.model.load_model = limited
-(result,) = gpt2eval.run(
-    models=sys.argv[1], tasks="mine", data="data", output=sys.argv[2], device="cpu"
-)
-print(len(tried), result.metrics["accuracy"].n, repr(result.metrics["m"].value))
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs limits on memory")
-def test_memory_that_really_runs_out(mine: Callable[..., Any], checkpoint: Path) -> None:
-    """RLIMIT_AS on a processor: malloc says no, the batch is halved, and the number is the same."""
-    wide = make_checkpoint(Path("wide"), n_embd=128, n_layer=1, n_positions=160)
-    Path("data/rows.txt").write_text("".join(f"{n}\n" for n in range(400)), "utf-8")
-    lines = "return [Score('x', ' ' + ' harbour deep' * 20 + sample.id)]"
-    Path("tasks/mine.py").write_text(
-        TASK.format(requests=lines, stats="pass", more="", accuracy="metrics.accuracy(), "), "utf-8"
-    )
-
-    def run(output: str, extra: int) -> tuple[int, int, float]:
-        done = subprocess.run(
-            [sys.executable, "-c", SMALL_MEMORY, str(wide), output, str(extra)],
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
-        halved, n, value = done.stdout.split()
-        return int(halved), int(n), float(value)
-
-    plenty, little = run("plenty", 0), run("little", 100_000_000)
-    assert (plenty[0], plenty[1]) == (0, 400)
-    assert little[0] > 0
-    assert little[1] == 400
-    assert little[2] == pytest.approx(plenty[2], rel=1e-6)
-
-
 # ---- the end of the process ---------------------------------------------------------------------
 
 SUITE = "lambada@*,wikitext2@*,blimp,xsum"

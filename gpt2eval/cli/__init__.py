@@ -107,9 +107,9 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except OSError as error:
         _give_up_output()
-        place = error.filename or "the output"
+        place = visible(str(error.filename or "the output"))
         click.echo(
-            f"gpt2eval: {visible(str(place))} could not be read or written ({error.strerror});"
+            f"gpt2eval: {place} could not be read or written ({error.strerror});"
             " make room or check permissions, and run the same command again: what was saved is"
             " kept",
             err=True,

@@ -38,8 +38,8 @@ from gpt2eval.cli.options import run_options
 @click.option(
     "--group-by",
     metavar="PATTERN",
-    help='Checkpoints are seeds of variants: "{variant}-seed{seed}", or a regular expression whose'
-    " only group is the variant. Seeds are the units then.",
+    help='Checkpoints are seeds of variants: "{variant}-seed{seed}", a regular expression whose'
+    " only group is the variant, or a .json file of variants. Seeds are the units then.",
 )
 @click.option("--seed", default=0, metavar="N", show_default=True, help="Seed of the resamples.")
 @click.option("--tasks-dir", metavar="DIR", help="Directory with your own task files.")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -417,23 +418,31 @@ def _write_records(
 ) -> None:
     """A line a document; what an interrupted import left is written anew."""
     (directory / RECORDS).unlink(missing_ok=True)
-    writer = RecordWriter(directory)
-    written: set[int] = set()
-    for document in documents:
-        if document.id in written:  # under another filter
-            continue
-        written.add(document.id)
-        sample = work.samples[document.id] if work else None
-        writer.write(
-            Record(
-                id=sample.id if sample else str(document.id),
-                group=sample.group if sample else "",
-                statistics=statistics[document.id],
-                responses=_responses(document),
-                references=list(sample.references) if sample else _references(document),
-            )
-        )
-    writer.close()
+    with closing(RecordWriter(directory)) as writer:
+        written: set[int] = set()
+        for document in documents:
+            if document.id in written:  # under another filter
+                continue
+            written.add(document.id)
+            try:
+                writer.write(_record(document, statistics[document.id], work))
+            except (TypeError, ValueError, IndexError, OverflowError) as error:
+                raise DataError(
+                    f"document {document.id} of the samples has answers that are none of lm-eval's"
+                    f" ({error!r:.200}); copy the file again, or remove it to import the values"
+                    " alone"
+                ) from error
+
+
+def _record(document: Document, statistics: Mapping[str, list[float]], work: Work | None) -> Record:
+    sample = work.samples[document.id] if work else None
+    return Record(
+        id=sample.id if sample else str(document.id),
+        group=sample.group if sample else "",
+        statistics=statistics,
+        responses=_responses(document),
+        references=list(sample.references) if sample else _references(document),
+    )
 
 
 def _responses(document: Document) -> list[dict[str, Any]]:

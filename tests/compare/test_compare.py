@@ -393,6 +393,42 @@ def test_seeds_are_the_units_and_paired_where_they_match(tmp_path: Path) -> None
         assert one.baseline_spread == pytest.approx(np.std([0.5, 0.52, 0.54, 0.56, 0.58], ddof=1))
 
 
+def test_variants_may_be_listed_in_a_file(tmp_path: Path) -> None:
+    place = tmp_path / "results"
+    seeds(place, "base", 0, range(4))
+    seeds(place, "new", 3, range(1, 4))
+    results = find(["*"], str(place)).results
+    listed = {
+        variant: {str(seed): f"{variant}-seed{seed}" for seed in range(4)}
+        for variant in ("base", "new", "not here")
+    }
+    file = tmp_path / "variants.json"
+    file.write_text(json.dumps(listed))
+    assert compare(results, group_by=str(file)) == compare(results, group_by="{variant}-seed{seed}")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "cannot be read as JSON"),
+        ('["a"]', "holds something else than variants"),
+        ('{"base": ["base-seed0"]}', "holds something else than variants"),
+        ('{"base": {"0": "base-seed0"}}', "lists the checkpoint 'base-seed1' 0 times"),
+        (
+            '{"x": {"0": "base-seed0", "1": "base-seed1"}, "y": {"0": "base-seed1"}}',
+            "lists the checkpoint 'base-seed1' 2 times",
+        ),
+    ],
+)
+def test_a_file_of_variants_that_cannot_be_used(tmp_path: Path, content: str, words: str) -> None:
+    place = tmp_path / "results"
+    seeds(place, "base", 0, range(2))
+    file = tmp_path / "variants.json"
+    file.write_text(content)
+    with pytest.raises(UsageError, match=words):
+        compare(find(["*"], str(place)).results, group_by=str(file))
+
+
 def test_seeds_that_differ_are_welchs(tmp_path: Path) -> None:
     seeds(tmp_path, "base", 0, range(4))
     seeds(tmp_path, "new", 3, range(1, 4))

@@ -183,10 +183,10 @@ def _flags(record: Record) -> int:
     """What happened to a sample besides being scored."""
     flags = FAILED if record.error else 0
     for response in record.responses:
-        flags |= TRUNCATED if response["truncated"] else 0
+        flags |= TRUNCATED if response.get("truncated") else 0
         if response["type"] == "generated":
-            flags |= LENGTH if response["stopped"] == "length" else 0
-            flags |= 0 if response["prediction"] else EMPTY
+            flags |= LENGTH if response.get("stopped") == "length" else 0
+            flags |= 0 if response.get("prediction") else EMPTY
     return flags
 
 
@@ -470,7 +470,8 @@ def _written(record: Record) -> list[Any]:
     found = []
     for response in record.responses:
         if response["type"] == "generated":
-            text, prediction = response["text"], response["prediction"]
+            text = response["text"]
+            prediction = response.get("prediction", text)
             found.append(text if text.strip() == prediction.strip() else [text, prediction])
     return found
 
@@ -486,18 +487,18 @@ def _answers(record: Record, tokens: Tokens, label: str) -> list[dict[str, Any]]
             answers.append({"t": [], "l": [], "g": "", "x": [], "s": round(response["logprob"], 4)})
             continue
         answer: dict[str, Any] = {
-            "t": tokens.numbers(label, response["tokens"][:TOKENS]),
-            "l": [round(-100 * x) for x in response["logprobs"][:TOKENS]],
+            "t": tokens.numbers(label, response.get("tokens", [])[:TOKENS]),
+            "l": [round(-100 * x) for x in response.get("logprobs", [])[:TOKENS]],
         }
         if response["type"] == "scored":
             answer["g"] = response["greedy"][:TOKENS]
             answer["x"] = _first_contexts(response["context"])
             answer["s"] = round(math.fsum(response["logprobs"]), 4)
         else:
-            answer["e"] = response["stopped"]
-        if len(response["tokens"]) > TOKENS:
+            answer["e"] = response.get("stopped", "")
+        if len(response.get("tokens", [])) > TOKENS:
             answer["n"] = len(response["tokens"])
-        if response["truncated"]:
+        if response.get("truncated"):
             answer["u"] = response["truncated"]
         answers.append(answer)
     return answers
