@@ -81,7 +81,7 @@ def _fetch_files(
     """Copy the files that a run would read from a data directory."""
     digests: Mapping[str, str] = load(dataset, source).provenance["files"]
     known = read_manifest(source) or {}
-    put = {}
+    put: dict[str, Entry] = {}
     for name, digest in digests.items():
         size, copied = _write(bundle, name, _content(source / name), earlier)
         if copied != digest:
@@ -103,7 +103,7 @@ def _fetch_rows(
     if set(hub.files) <= put.keys():
         return {}
     tables, revision = hub_tables(hub, listed(dataset.files[0]), options.offline)
-    found = {}
+    found: dict[str, Entry] = {}
     for name, config, table in zip(hub.files, hub.configs, tables, strict=True):
         size, digest = _write(bundle, name, _lines(table, str(hub)), earlier)
         found[name] = {

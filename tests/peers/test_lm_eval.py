@@ -300,3 +300,13 @@ def test_the_command_line_imports_without_torch_and_reports(tmp_path: Path) -> N
     )
     assert bad.returncode == 2
     assert bad.stderr.startswith("gpt2eval: 'nowhere' does not exist")
+
+
+@pytest.mark.parametrize(
+    "resps", [[[[]], [["-1.5", "True"]]], [[None], [None]], [[["nan", "True"]]] * 2]
+)
+def test_answers_that_are_none_of_lm_eval_are_refused(resps: Any, tmp_path: Path) -> None:
+    """Found by fuzzing: they ended in a ValueError, with the records left open."""
+    write(tmp_path / "in", [sample(number, resps=resps) for number in range(4)])
+    with pytest.raises(DataError, match=r"document 0 of the samples has answers that are none of"):
+        import_results([tmp_path / "in"], tmp_path / "out")
