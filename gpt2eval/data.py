@@ -432,7 +432,7 @@ def read_xml(path: Path) -> Element:
     parser.SkippedEntityHandler = refuse
     try:
         parser.Parse(read_content(path), True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError, TypeError, ValueError) as error:  # unknown encodings too
         raise DataError(f"{path}: not well-formed XML ({error})") from error
     return builder.close()
 

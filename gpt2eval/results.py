@@ -497,11 +497,22 @@ def read_result(directory: Path) -> Result:
             key: content[key]
             for key in ("checkpoint", "task", "data", "run", "ledger", "signature")
         }
+        _check_sections(sections)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise StoreError(
             f"{path} is not a result of gpt2eval ({error!r}); {_anew(path)}"
         ) from error
     return Result(**sections, metrics=estimates, baselines=baselines, path=directory)
+
+
+def _check_sections(sections: Mapping[str, Any]) -> None:
+    """ValueError where what every reader takes for granted is not there."""
+    for key, section in sections.items():
+        if not isinstance(section, str if key == "signature" else dict):
+            raise ValueError(f"{key} is {section!r:.40}")
+    for key, name in (("checkpoint", "name"), ("task", "name"), ("task", "protocol")):
+        if not isinstance(sections[key].get(name), str):
+            raise ValueError(f"{key}.{name} is {sections[key].get(name)!r:.40}")
 
 
 def _estimate(entry: Mapping[str, Any]) -> Estimate:

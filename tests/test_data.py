@@ -460,7 +460,14 @@ def test_xml_with_entities_of_its_own_is_refused(tmp_path: Path, content: str) -
         data.read_xml(path)
 
 
-@pytest.mark.parametrize("content", ["", "<a>", "<a></b>", "<a>&e;</a>", "text"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "<a>", "<a></b>", "<a>&e;</a>", "text"),
+        '<?xml version="1.0" encoding="none-such"?><a/>',
+        '<?xml version="1.0" encoding="rot13"?><a/>',
+    ],
+)
 def test_xml_that_is_not_well_formed(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.xml"
     path.write_text(content, "utf-8")

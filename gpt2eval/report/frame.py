@@ -25,23 +25,18 @@ def to_frame(results: Sequence[Result]) -> pd.DataFrame:
     rows of a baseline that was scored along with several checkpoints appear once.
     """
     rows = [
-        row
+        {key: _text(value) for key, value in row.items()}
         for label, result in zip(checkpoint_labels(results), results, strict=True)
-        for row in map(_encodable, _rows(label, result))
+        for row in _rows(label, result)
     ]
     frame = pd.DataFrame(rows, columns=COLUMNS).drop_duplicates(ignore_index=True)
     numbers = {"value": "float64", "low": "float64", "high": "float64", "parameters": "Int64"}
     return frame.astype(numbers)
 
 
-def _encodable(row: dict[str, Any]) -> dict[str, Any]:
-    """Half a surrogate pair, from a file name say, becomes an escape: pandas takes only text."""
-    return {
-        name: value.encode("utf-8", "backslashreplace").decode()
-        if isinstance(value, str)
-        else value
-        for name, value in row.items()
-    }
+def _text(value: Any) -> Any:
+    """Half a surrogate pair, from the name of a directory say, is nothing that Arrow can keep."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 def _rows(label: str, result: Result) -> Iterator[dict[str, Any]]:

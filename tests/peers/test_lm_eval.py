@@ -337,3 +337,13 @@ def test_values_alone_are_set_side_by_side_without_a_test(tmp_path: Path) -> Non
     assert one.p is None
     assert one.test.startswith("no test")
     assert "neither run has its samples: values alone" in one.note
+
+
+@pytest.mark.parametrize(
+    "resps", [[[[]], [["-1.5", "True"]]], [[None], [None]], [[["nan", "True"]]] * 2]
+)
+def test_answers_that_are_none_of_lm_eval_are_refused(resps: Any, tmp_path: Path) -> None:
+    """Found by fuzzing: they ended in a ValueError, with the records left open."""
+    write(tmp_path / "in", [sample(number, resps=resps) for number in range(4)])
+    with pytest.raises(DataError, match=r"document 0 of the samples has answers that are none of"):
+        import_results([tmp_path / "in"], tmp_path / "out")
