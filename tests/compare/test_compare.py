@@ -19,6 +19,13 @@ from gpt2eval.types import Comparison
 from tests.comparing import answers, write_run
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A glob is looked for in the working directory first, which may be one with results."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+
 @pytest.fixture
 def two(tmp_path: Path) -> Path:
     """a and b on 200 samples; b is better."""
