@@ -346,7 +346,8 @@ def _statistics(value: Any) -> list[float] | None:
     """The value of a sample as (value, 1), or the (log-likelihood, units) that it is."""
     pair = value if isinstance(value, list) else [value, 1.0]
     numbers = [each for each in pair if isinstance(each, (int, float))]
-    if len(pair) != 2 or len(numbers) != 2 or not all(map(math.isfinite, numbers)):
+    # Beyond any likelihood, and sums of it would not be finite.
+    if len(pair) != 2 or len(numbers) != 2 or not all(abs(each) < 1e100 for each in numbers):
         return None
     return [float(each) for each in numbers]
 

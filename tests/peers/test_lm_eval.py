@@ -347,3 +347,10 @@ def test_answers_that_are_none_of_lm_eval_are_refused(resps: Any, tmp_path: Path
     write(tmp_path / "in", [sample(number, resps=resps) for number in range(4)])
     with pytest.raises(DataError, match=r"document 0 of the samples has answers that are none of"):
         import_results([tmp_path / "in"], tmp_path / "out")
+
+
+@pytest.mark.parametrize("value", [1e308, 10**400, float("nan")])
+def test_samples_beyond_all_numbers_are_not_believed(value: float, tmp_path: Path) -> None:
+    write(tmp_path / "in", [sample(number, acc=value) for number in range(4)])
+    found = only(tmp_path / "in", tmp_path / "out").metrics["acc"]
+    assert (found.value, found.method[:20]) == (0.5, "1.96 standard errors")
