@@ -124,6 +124,13 @@ def test_bad_input(tmp_path: Path) -> None:
 HOSTILE = 'a|b<script>&"]]>\x00\x1b[31m`*_\u2028'
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A glob is looked for in the working directory first, which may be one with results."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+
 @pytest.fixture
 def hostile(tmp_path: Path) -> list[Check]:
     for name, seed in (("old", 1), ("new", 2)):
