@@ -73,10 +73,13 @@ def _difference_picture(
         for each in shown
     ]
     lines = len(rows) + len({row.group for row in rows})
-    figure = Figure((DOUBLE, 0.62 + 0.17 * lines), layout="constrained")
+    marks = list(dict.fromkeys(mark for _, mark in members if mark))
+    figure = Figure((DOUBLE, 0.62 + 0.17 * (lines + len(marks))), layout="constrained")
+    ax = figure.subplots()
+    ax.set_title("\n".join(marks))  # in the picture too: it leaves the report without its caption
     unit = _UNITS.get(shown[0].unit, plain(shown[0].unit))
     baseline = names[shown[0].baseline]
-    plots.draw_differences(figure.subplots(), rows, unit, baseline, shown[0].higher_is_better)
+    plots.draw_differences(ax, rows, unit, baseline, shown[0].higher_is_better)
     levels = " or ".join(dict.fromkeys(format_level(each.level) for each in shown))
     caption = (
         f"Difference from {plain(shown[0].baseline)} with {levels} intervals, over the samples that"
@@ -86,7 +89,6 @@ def _difference_picture(
         caption += f" {tests[:1].upper()}{tests[1:]}."
     if len(numbers) > _FIGURES * _ROWS:
         caption += f" The numbers hold all {len(numbers):,} comparisons, the figures fewer."
-    marks = dict.fromkeys(mark for _, mark in members if mark)
     caption += "".join(f" {mark[:1].upper()}{mark[1:]}." for mark in marks)
     header = ["task@protocol", *_COMPARED[1:], "notice"]
     table = [[*(getattr(each, name) for name in _COMPARED), mark] for each, mark in numbers]

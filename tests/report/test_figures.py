@@ -101,6 +101,21 @@ def test_differences_are_drawn_for_the_main_metric_and_the_baseline() -> None:
     assert "plots/differences-fraction.png" not in report_files(runs, comparisons=comparisons)
 
 
+def test_differences_on_sample_data_say_so_in_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+    save = plots.save
+
+    def seen(figure: Figure) -> dict[str, bytes]:
+        titles.extend(ax.get_title() for ax in figure.axes)
+        return save(figure)
+
+    metrics = {"accuracy": estimate(0.3, unit="fraction", higher=True)}
+    runs = [result(name, "lambada@openai", metrics, source="bundled") for name in ("gpt2", "mine")]
+    monkeypatch.setattr(plots, "save", seen)
+    report_files(runs, comparisons=[compared("mine", 0.05)], baseline="gpt2")
+    assert "sample data, not a benchmark score" in titles
+
+
 def test_many_differences_take_several_figures_and_the_first_has_all_numbers() -> None:
     metric = {"accuracy": estimate(0.3, unit="fraction", higher=True)}
     tasks = [f"task{n}@p" for n in range(100)]
