@@ -3,5 +3,14 @@
 from gpt2eval.model.gpt2 import Attention, Cache
 from gpt2eval.model.loading import Model, load_model
 from gpt2eval.model.recorded import RecordedStep
+from gpt2eval.model.reference import Reference, load_reference
 
-__all__ = ["Attention", "Cache", "Model", "RecordedStep", "load_model"]
+__all__ = [
+    "Attention",
+    "Cache",
+    "Model",
+    "RecordedStep",
+    "Reference",
+    "load_model",
+    "load_reference",
+]
