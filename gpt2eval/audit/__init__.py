@@ -32,9 +32,7 @@ SAMPLES = 32
 KERNELS = "transformers, float32, one text at a time, eager attention"
 
 
-def audit(
-    options: RunOptions, settings: Sequence[Setting], progress: Progress
-) -> list[ModelAudit]:
+def audit(options: RunOptions, settings: Sequence[Setting], progress: Progress) -> list[ModelAudit]:
     """Audit each checkpoint of `options.models`, by default the bundled ones.
 
     Of the options, dtype and batch_size do not count: the settings have them. Raises SampleError
@@ -188,9 +186,7 @@ def _look_closer(
     if place is None:  # nothing but a mean that is too large
         return allowed, "spread over many tokens"
     (pair,) = [pair for pair in pairs if pair.sample.id == place.sample]
-    cause = cause_of(
-        model, case.reference, rounded, pair, place, allowed, case.options.seed
-    )
+    cause = cause_of(model, case.reference, rounded, pair, place, allowed, case.options.seed)
     return allowed, cause
 
 

@@ -39,9 +39,7 @@ def nats(pairs: Sequence[Pair], text: TokenText) -> Nats:
             size = _alike(ours.tokens, theirs.tokens)
             if not size:
                 continue
-            found, known = (
-                one.logprobs[:size].astype(np.float64) for one in (ours, theirs)
-            )
+            found, known = (one.logprobs[:size].astype(np.float64) for one in (ours, theirs))
             gaps = found - known
             count, total = count + size, total + float(np.abs(gaps).sum())
             signed += float(gaps.sum())
@@ -58,7 +56,10 @@ def nats(pairs: Sequence[Pair], text: TokenText) -> Nats:
 def _comparable(pair: Pair) -> Iterator[tuple[Scored | Generated, Scored | Generated]]:
     """Answers to the same requests; what is asked about different texts is not the same."""
     for ours, theirs, one, other in zip(
-        pair.left.responses, pair.right.responses, pair.left.requests, pair.right.requests,
+        pair.left.responses,
+        pair.right.responses,
+        pair.left.requests,
+        pair.right.requests,
         strict=False,
     ):
         if one != other:
@@ -114,7 +115,11 @@ def _choice_flip(pair: Pair, choices: Sequence[str]) -> Iterator[Flip]:
 
 
 def _greedy_flip(
-    pair: Pair, number: int, ours: Scored, theirs: Scored, margins: NDArray[np.float64],
+    pair: Pair,
+    number: int,
+    ours: Scored,
+    theirs: Scored,
+    margins: NDArray[np.float64],
     text: TokenText,
 ) -> Iterator[Flip]:
     """Continuations only: of a long text nobody asks whether it is the model's first choice."""
@@ -138,7 +143,11 @@ def _greedy_flip(
 
 
 def _text_flip(
-    pair: Pair, number: int, ours: Generated, theirs: Generated, margins: NDArray[np.float64],
+    pair: Pair,
+    number: int,
+    ours: Generated,
+    theirs: Generated,
+    margins: NDArray[np.float64],
     text: TokenText,
 ) -> Iterator[Flip]:
     at = _alike(ours.tokens, theirs.tokens)
@@ -163,7 +172,10 @@ def _text_flip(
 
 def moved(work: Work, pairs: Sequence[Pair], seed: int) -> list[Moved]:
     """Each metric of the two sides, on the samples that both scored."""
-    ours, theirs = dict[str, Mapping[str, Sequence[float]]](), dict[str, Mapping[str, Sequence[float]]]()
+    ours, theirs = (
+        dict[str, Mapping[str, Sequence[float]]](),
+        dict[str, Mapping[str, Sequence[float]]](),
+    )
     for pair in pairs:
         try:
             found = statistics_of(work.protocol.metrics, pair.sample, pair.left.responses)
@@ -258,12 +270,8 @@ def _paired(
 
     def difference(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         with np.errstate(all="ignore"):
-            return np.asarray(
-                metric.value(sums[..., :width]) - metric.value(sums[..., width:])
-            )
+            return np.asarray(metric.value(sums[..., :width]) - metric.value(sums[..., width:]))
 
     both = np.hstack([left, right])
-    low, high = bootstrap(
-        both, difference, np.random.default_rng(seed), RESAMPLES, groups=units
-    )
+    low, high = bootstrap(both, difference, np.random.default_rng(seed), RESAMPLES, groups=units)
     return (low, high) if isfinite(low) and isfinite(high) else (None, None)

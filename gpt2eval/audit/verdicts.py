@@ -90,7 +90,9 @@ def in_words(
     if verdict == "a fault":
         off = f"{nats.largest:.1e} nats at most, {nats.mean:.1e} in the mean"
         limit = f"{allowed.largest:.1e} and {allowed.mean:.1e}"
-        return f"more than rounding does: {off}, where {limit} are {allowed.source}; {cause}; {effect}"
+        return (
+            f"more than rounding does: {off}, where {limit} are {allowed.source}; {cause}; {effect}"
+        )
     return {
         "rounding only": f"rounding, and nobody would see it: {effect}",
         "within the interval": f"rounding, smaller than what other samples would do: {effect}",

@@ -18,6 +18,7 @@ import click
 
 from gpt2eval import __version__
 from gpt2eval.cli import (
+    audit,
     bench,
     check,
     compare,
@@ -69,6 +70,7 @@ COMMANDS = (
     explain,
     bench,
     selfcheck,
+    audit,
 )
 for module in COMMANDS:
     app.add_command(module.command)

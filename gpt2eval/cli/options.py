@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
@@ -14,6 +14,18 @@ from gpt2eval.options import RunOptions
 def dashes(name: str) -> str:
     """--batch_size is --batch-size, as users of lm-eval type it."""
     return name.replace("_", "-")
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, all numbers in full; see docs/json.md."
+)
+
+
+def print_json(command: str, content: Mapping[str, Any]) -> None:
+    """What a command has to say to a program; nothing else goes to stdout then."""
+    from gpt2eval.as_json import as_text
+
+    click.echo(as_text(command, content))
 
 
 def run_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
