@@ -22,6 +22,8 @@ from gpt2eval.cli import (
     bench,
     check,
     compare,
+    completion,
+    doctor,
     explain,
     fetch,
     importing,
@@ -71,6 +73,8 @@ COMMANDS = (
     bench,
     selfcheck,
     audit,
+    doctor,
+    completion,
 )
 for module in COMMANDS:
     app.add_command(module.command)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from gpt2eval.cli import completing
 from gpt2eval.cli.options import json_option, print_json, run_options
 from gpt2eval.errors import UsageError
 from gpt2eval.options import DTYPES, RunOptions
@@ -29,6 +30,7 @@ def _batch_sizes(_context: click.Context, _parameter: click.Parameter, text: str
     default="float32",
     metavar="NAMES",
     show_default=True,
+    shell_complete=completing.dtypes,
     help=f"Precisions to audit, with commas: {', '.join(DTYPES)}.",
 )
 @click.option(

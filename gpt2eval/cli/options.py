@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from gpt2eval.cli import completing
 from gpt2eval.options import RunOptions
 
 
@@ -15,6 +16,15 @@ def dashes(name: str) -> str:
     """--batch_size is --batch-size, as users of lm-eval type it."""
     return name.replace("_", "-")
 
+
+# Field of RunOptions -> what the shell suggests for it.
+COMPLETERS: Mapping[str, Any] = {
+    "models": completing.checkpoints,
+    "scorer": completing.checkpoints,
+    "tasks": completing.tasks,
+    "dtype": completing.dtypes,
+    **dict.fromkeys(("data", "output", "report", "tasks_dir"), completing.directories),
+}
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, all numbers in full; see docs/json.md."
@@ -56,6 +66,7 @@ def _run_option(item: Field[Any]) -> Callable[[Any], Any]:
         metavar=item.metadata.get("metavar", "NAME"),
         show_default=default not in (None, ()),
         help=item.metadata["help"],
+        shell_complete=COMPLETERS.get(item.name),
     )
 
 

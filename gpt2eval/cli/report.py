@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from gpt2eval.cli import completing
+from gpt2eval.cli.options import json_option, print_json
 from gpt2eval.naming import visible
 
 
 @click.command("report")
-@click.argument("results", nargs=-1, required=True)
+@click.argument("results", nargs=-1, required=True, shell_complete=completing.results)
 @click.option(
     "--output",
     default="reports/latest",
@@ -30,6 +32,7 @@ from gpt2eval.naming import visible
 )
 @click.option("--intervals", is_flag=True, help="Print intervals in the LaTeX tables too.")
 @click.option("--tasks-dir", metavar="DIR", help="Directory with your own task files.")
+@json_option
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
 def command(
     results: tuple[str, ...],
@@ -39,6 +42,7 @@ def command(
     style: str,
     intervals: bool,
     tasks_dir: str | None,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Write the report of finished runs: tables, plots, methods text, references.
@@ -50,6 +54,7 @@ def command(
     gpt2eval report results --output reports/all
     gpt2eval report results/a 'results/b*' --baseline a --intervals
     """  # noqa: D301 (click wants the character itself)
+    from gpt2eval import as_json as shapes
     from gpt2eval.report.folder import check_directory
     from gpt2eval.reporting import report
 
@@ -65,5 +70,8 @@ def command(
     )
     for directory in found.unfinished:
         click.echo(visible(f"left out, since it has not finished: {directory}"), err=True)
-    if not quiet:
+    if as_json:
+        unfinished = found.unfinished
+        print_json("report", shapes.results(found.results, page, unfinished=unfinished))
+    elif not quiet:
         click.echo(f"Report of {len(found.results)} results: {page}")
