@@ -230,7 +230,7 @@ def cgroup_limit(root: Path = Path("/sys/fs/cgroup")) -> float | None:
 
 
 def _threads() -> tuple[dict[str, Any], Iterator[Finding]]:
-    torch = sys.modules.get("torch")
+    torch: Any = sys.modules.get("torch")
     threads = torch.get_num_threads() if hasattr(torch, "get_num_threads") else None
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     facts = {

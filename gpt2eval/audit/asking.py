@@ -147,9 +147,10 @@ def _answers(
             if missing := [request for request in requests if request not in found]:
                 broken.setdefault(name, reasons[missing[0]])
                 continue
-            responses, margins = zip(*(found[request] for request in requests), strict=True)
+            responses = tuple(found[request][0] for request in requests)
+            margins_of = tuple(found[request][1] for request in requests)
             done = tuple(final(item.protocol, response) for response in responses)
-            answers[-1][name] = Given(requests, done, margins)
+            answers[-1][name] = Given(requests, done, margins_of)
     return answers
 
 

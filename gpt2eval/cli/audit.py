@@ -73,8 +73,9 @@ def command(
     if output and not Path(output).absolute().parent.is_dir():
         raise UsageError(f"--output {output!r}: expected a file in a directory that is there")
     from gpt2eval import as_json as shapes
-    from gpt2eval.audit import Setting, audit
+    from gpt2eval.audit import audit
     from gpt2eval.audit.document import document
+    from gpt2eval.audit.types import Setting
     from gpt2eval.results import write_atomically
     from gpt2eval.terminal.audit import show_audits
     from gpt2eval.terminal.progress import progress_bar
