@@ -1,4 +1,4 @@
-"""`--json`: every command that has something to say says it to programs too, in the documented shape."""
+"""`--json`: what a command says to programs, in the shape that docs/json.md has."""
 
 from __future__ import annotations
 
