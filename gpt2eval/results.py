@@ -31,6 +31,7 @@ from typing import Any, TextIO
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import StoreError, UsageError
 from gpt2eval.naming import safe_name, safe_task
+from gpt2eval.shapes import misshapen
 from gpt2eval.types import (
     Estimate,
     Generate,
@@ -207,6 +208,24 @@ def records_at(directory: Path, places: Iterable[range]) -> Iterator[Record]:
         raise StoreError(f"{path} cannot be read ({error}); {_anew(path)}") from error
 
 
+@contextmanager
+def trusting(what: str) -> Iterator[None]:
+    """Work with records as if they were as `RecordWriter` writes them; StoreError where not.
+
+    To look at every token of every record beforehand would take longer than the work.
+
+    what  whose records they are, for the message
+    """
+    try:
+        yield
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+        raise StoreError(
+            f"{what}: a record is not what gpt2eval writes ({error!r}), so somebody changed it;"
+            " `gpt2eval verify` names the file. Delete its directory and run the same command"
+            " again, which makes it anew"
+        ) from error
+
+
 def recover_records(directory: Path) -> list[Record]:
     """What an interrupted run left; a torn last line is cut off so that appending is safe."""
     path = directory / RECORDS
@@ -225,14 +244,17 @@ def recover_records(directory: Path) -> list[Record]:
 
 def _parse_record(path: Path, number: int, line: str) -> Record:
     try:
-        content = json.loads(line, parse_constant=_refuse)
-        known = [item.name for item in fields(Record)]
-        found = [name for name in known if name in content or name not in _LATER]
-        return Record(**{name: content[name] for name in found})
+        content = _DECODER.decode(line)
+        return Record(*[content[name] for name in _FIRST], **_later(content))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(
             f"{path}, line {number}: not a record ({error!r}); {_anew(path)}"
         ) from error
+
+
+def _later(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What runs of earlier versions did not write, where it is there."""
+    return {name: content[name] for name in _LATER if name in content}
 
 
 def _lighter(line: str) -> str:
@@ -246,6 +268,11 @@ def _lighter(line: str) -> str:
 
 def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is not a number")
+
+
+# Made once: there are a million lines to read where fifty checkpoints are compared.
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+_FIRST = tuple(item.name for item in fields(Record) if item.name not in _LATER)
 
 
 def _anew(path: Path) -> str:
@@ -487,32 +514,17 @@ def read_result(directory: Path) -> Result:
             f"{path} has format {found!r}; this version of gpt2eval reads {FORMAT}. Use the version"
             f" that wrote it, or {_anew(path)}"
         )
-    try:
-        estimates = {name: _estimate(entry) for name, entry in content["metrics"].items()}
-        baselines = {
-            system: {name: _estimate(entry) for name, entry in metrics.items()}
-            for system, metrics in content["baselines"].items()
-        }
-        sections = {
-            key: content[key]
-            for key in ("checkpoint", "task", "data", "run", "ledger", "signature")
-        }
-        _check_sections(sections)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise StoreError(
-            f"{path} is not a result of gpt2eval ({error!r}); {_anew(path)}"
-        ) from error
-    return Result(**sections, metrics=estimates, baselines=baselines, path=directory)
-
-
-def _check_sections(sections: Mapping[str, Any]) -> None:
-    """ValueError where what every reader takes for granted is not there."""
-    for key, section in sections.items():
-        if not isinstance(section, str if key == "signature" else dict):
-            raise ValueError(f"{key} is {section!r:.40}")
-    for key, name in (("checkpoint", "name"), ("task", "name"), ("task", "protocol")):
-        if not isinstance(sections[key].get(name), str):
-            raise ValueError(f"{key}.{name} is {sections[key].get(name)!r:.40}")
+    if wrong := misshapen(content):
+        raise StoreError(f"{path} is not a result of gpt2eval: {wrong}; {_anew(path)}")
+    sections = {
+        key: content[key] for key in ("checkpoint", "task", "data", "run", "ledger", "signature")
+    }
+    baselines = {
+        system: {name: _estimate(entry) for name, entry in metrics.items()}
+        for system, metrics in content["baselines"].items()
+    }
+    metrics = {name: _estimate(entry) for name, entry in content["metrics"].items()}
+    return Result(**sections, metrics=metrics, baselines=baselines, path=directory)
 
 
 def _estimate(entry: Mapping[str, Any]) -> Estimate:

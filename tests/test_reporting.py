@@ -13,6 +13,7 @@ import pytest
 
 from gpt2eval.compare import compare, compare_where_possible
 from gpt2eval.errors import UsageError
+from gpt2eval.options import ReportOptions
 from gpt2eval.report import report_files
 from gpt2eval.reporting import report
 from gpt2eval.results import load_results, write_result
@@ -37,12 +38,13 @@ def test_a_baseline_that_is_no_checkpoint(store: Path, tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"'gpt3' is none of the checkpoints: gpt2, mine; did you mean 'gpt2'"
     ):
-        report([str(store)], tmp_path / "report", baseline="gpt3")
+        report([str(store)], tmp_path / "report", ReportOptions(baseline="gpt3"))
     assert not (tmp_path / "report").exists()
 
 
 def test_the_report_of_a_store_holds_all_that_a_paper_takes(store: Path, tmp_path: Path) -> None:
-    page, found = report([str(store)], tmp_path / "report", title="Ours", baseline="gpt2")
+    options = ReportOptions(title="Ours", baseline="gpt2")
+    page, found = report([str(store)], tmp_path / "report", options)
     assert page == tmp_path / "report" / "report.md"
     assert len(found.results) == 4
     files = {path.relative_to(page.parent).as_posix() for path in page.parent.rglob("*.*")}

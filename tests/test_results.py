@@ -385,7 +385,7 @@ def test_missing_section(tmp_path: Path, key: str) -> None:
     content = json.loads(path.read_text("utf-8"))
     del content[key]
     path.write_text(json.dumps(content), "utf-8")
-    with pytest.raises(StoreError, match=rf"is not a result of gpt2eval \(KeyError\('{key}'\)"):
+    with pytest.raises(StoreError, match=rf"is not a result of gpt2eval: {key} is missing"):
         read_result(tmp_path)
 
 

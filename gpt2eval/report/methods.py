@@ -65,7 +65,7 @@ def methods_of(sections: Sequence[Section], compared: Significance) -> Methods:
         _checkpoints(sections, cited),
         *(_section(section, cited) for section in sections),
         _intervals(sections, cited),
-        _comparisons(sections, compared, cited),
+        _comparisons(compared, cited),
         _care(sections),
     ]
     paragraphs = [each for each in paragraphs if each]
@@ -302,11 +302,9 @@ def _intervals(sections: Sequence[Section], cited: Bibliography) -> Paragraph:
     return text
 
 
-def _comparisons(
-    sections: Sequence[Section], compared: Significance, cited: Bibliography
-) -> Paragraph:
+def _comparisons(compared: Significance, cited: Bibliography) -> Paragraph:
     """Which differences were tested, and how."""
-    shown = [each for section in sections for each in compared.of(section) if each.p is not None]
+    shown = [each for each in compared.comparisons if each.p is not None]
     if not shown:
         return []
     text: Paragraph = [f"Comparisons. {counted(len(shown), 'test')} against "]

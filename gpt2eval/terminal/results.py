@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -40,10 +40,8 @@ def show_results(results: Sequence[Result], page: Path) -> None:
                 _cell(rows[label].metrics.get(metric)) if label in rows else "" for label in names
             ]
             table.add_row(Text(with_arrow(f"  {metric}", shown.higher_is_better)), *cells)
-        for system, estimates in first.baselines.items():
-            metric, shown = next(iter(estimates.items()))
-            value = format_value(shown.value, shown.unit)
-            table.add_row(Text(f"  {metric} of {system}: {value}", style="dim"))
+            for words in _without_a_model(first, metric):
+                table.add_row(Text(f"    {words}", style="dim"))
     console.print(table)
     _show_verdicts(console, results)
     if any(result.data["source"] == "bundled" for result in results):
@@ -56,6 +54,14 @@ def show_results(results: Sequence[Result], page: Path) -> None:
             words = f"{failed} of {result.data['selected']} samples failed, not in the numbers"
             console.print(Text(f"{label}, {result.name}: {words}", style="bold red"))
     console.print(Text(f"Report: {page.with_name('report.html')}"), soft_wrap=True)
+
+
+def _without_a_model(result: Result, metric: str) -> Iterator[str]:
+    """Each system without a model whose first metric this is: "unigram of the text: 812.34"."""
+    for system, estimates in result.baselines.items():
+        if estimates and next(iter(estimates)) == metric:
+            value = format_value(estimates[metric].value, estimates[metric].unit)
+            yield f"{system}: {value}"
 
 
 def _show_verdicts(console: Console, results: Sequence[Result]) -> None:

@@ -31,10 +31,12 @@ def report_html(
     sections: Sequence[Section],
     pictures: Sequence[Picture],
     comparisons: Sequence[Comparison] = (),
+    left_out: Sequence[str] = (),
     budget: int = BUDGET,
 ) -> bytes:
     """The page. Equal results make equal bytes.
 
+    left_out  what was not compared, and why: a line each
     budget  bytes that the samples of all sections may take together; where they need more, the
             most telling stay and the page says how many were left out
     """
@@ -47,7 +49,7 @@ def report_html(
         finalize=_finalize,
     )
     page = environment.from_string(_read("page.html")).render(
-        content(title, sections, pictures, comparisons),
+        content(title, sections, pictures, comparisons, left_out),
         browsers=browsers(sections, budget),
         style=Markup(style),
         script=Markup(script),

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gpt2eval.report.differences import MARKS, mark
 from gpt2eval.report.document import data_sentence, fared, signatures
 from gpt2eval.report.page.samples import shared_lines
 from gpt2eval.report.panels import Picture
 from gpt2eval.report.sections import Section, data_mark
+from gpt2eval.report.significance import CORRECTED, significance
 from gpt2eval.report.tables import (
     all_labels,
     best_labels,
@@ -36,7 +38,6 @@ from gpt2eval.types import Comparison, Estimate, Result
 
 VECTOR = 150_000  # bytes up to which a picture is put in as a vector graphic
 SCALE = 0.62  # pixels of the screen for one of a picture
-STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 _FIGURE, _POINT = "\u2007", "\u2008"  # as wide as a digit, as wide as a point
 
 
@@ -77,6 +78,7 @@ def content(
     sections: Sequence[Section],
     pictures: Sequence[Picture],
     comparisons: Sequence[Comparison],
+    left_out: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The names that page.html reads."""
     results = [result for section in sections for result in section.results.values()]
@@ -89,6 +91,7 @@ def content(
         "summary": summary(sections, marks),
         "legend": legend(sections, comparisons),
         "comparisons": comparison_table(comparisons) if comparisons else None,
+        "left_out": [plain(line) for line in left_out],
         "figures": [figure(x) for x in pictures if not x.section],
         "sections": [_section(section, pictures, marks) for section in sections],
         "commands": list(dict.fromkeys(filter(None, (run_fact(x, "command") for x in results)))),
@@ -115,25 +118,18 @@ class Marks:
     """The stars of each comparison with a baseline, by section, metric and checkpoint."""
 
     def __init__(self, comparisons: Sequence[Comparison]) -> None:
-        self._found = {(x.task, x.metric, x.candidate): x for x in comparisons}
+        self._compared = significance(comparisons)
 
     def of(self, section: Section, metric: str, label: str) -> tuple[str, str]:
         """Stars and what they say; both empty where nothing was compared or nothing found."""
-        for task in (section.title, section.first.name):
-            if found := self._found.get((task, metric, label)):
-                return stars(found), told(found)
-        return "", ""
-
-
-def stars(comparison: Comparison) -> str:
-    """One to three stars by the corrected p-value; none from 0.05 up."""
-    return next((mark for alpha, mark in STARS if comparison.significant(alpha)), "")
+        found = self._compared.find(section, metric, label)
+        return (mark(found), told(found)) if found else ("", "")
 
 
 def told(comparison: Comparison) -> str:
     """The difference in words, for those who point at the stars or hear the page."""
     better = (comparison.difference > 0) == comparison.higher_is_better
-    if not stars(comparison):
+    if not mark(comparison):
         return f"no significant difference from {comparison.baseline}"
     return (
         f"significantly {'better' if better else 'worse'} than {comparison.baseline},"
@@ -168,8 +164,8 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
                     _signed(x.difference, x.unit),
                     x.difference,
                     format_interval(difference),
-                    best=bool(stars(x)) and better,
-                    mark=stars(x),
+                    best=bool(mark(x)) and better,
+                    mark=mark(x),
                     told=told(x),
                     number=True,
                 ),
@@ -265,8 +261,8 @@ def legend(sections: Sequence[Section], comparisons: Sequence[Comparison]) -> st
         parts.append("bold is the best checkpoint as printed")
     if comparisons:
         against = distinct(plain(x.baseline) for x in comparisons)
-        how = distinct(plain(x.correction) for x in comparisons) or "no correction"
-        limits = ", ".join(f"{mark} p < {alpha:g}" for alpha, mark in reversed(STARS))
+        how = distinct(CORRECTED[x.correction] for x in comparisons)
+        limits = ", ".join(f"{stars} p < {alpha:g}" for alpha, stars in reversed(MARKS))
         parts.append(f"differs from {against}: {limits} ({how})")
     return "; ".join(parts) + "."
 

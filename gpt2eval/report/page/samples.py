@@ -30,6 +30,7 @@ from gpt2eval.results import (
     own_responses,
     read_vocabulary,
     records_at,
+    trusting,
 )
 from gpt2eval.types import Estimate, Record, Result
 
@@ -98,7 +99,9 @@ def browsers(sections: Sequence[Section], budget: int) -> list[Browser | None]:
     found: dict[int, Browser | None] = {}
     order = sorted(range(len(sections)), key=lambda number: _size(sections[number]))
     for done, number in enumerate(order):
-        browser = found[number] = _browser(sections[number], budget // (len(order) - done))
+        with trusting(sections[number].title):
+            browser = _browser(sections[number], budget // (len(order) - done))
+        found[number] = browser
         budget -= browser.size if browser else 0
     return [found[number] for number in range(len(sections))]
 
