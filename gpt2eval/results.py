@@ -21,7 +21,7 @@ import os
 import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from glob import glob, has_magic
@@ -52,7 +52,6 @@ DIGESTS = "digests"
 # What stands around the responses of a record.
 RESPONSES, REFERENCES = '}, "responses": [', '], "references": ['
 VOCABULARY = "vocabulary.json"
-_LATER = ("asked", "choices", "gold")  # fields of a Record that the first runs did not write
 _WORTH = 16  # shared characters from which on it is shorter to count them
 
 
@@ -245,16 +244,22 @@ def recover_records(directory: Path) -> list[Record]:
 def _parse_record(path: Path, number: int, line: str) -> Record:
     try:
         content = _DECODER.decode(line)
-        return Record(*[content[name] for name in _FIRST], **_later(content))
+        return Record(
+            content["id"],
+            content["group"],
+            content["statistics"],
+            content["responses"],
+            content["references"],
+            content["error"],
+            # The first runs did not write these.
+            content.get("asked", ()),
+            content.get("choices", ()),
+            content.get("gold"),
+        )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(
             f"{path}, line {number}: not a record ({error!r}); {_anew(path)}"
         ) from error
-
-
-def _later(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What runs of earlier versions did not write, where it is there."""
-    return {name: content[name] for name in _LATER if name in content}
 
 
 def _lighter(line: str) -> str:
@@ -272,7 +277,6 @@ def _refuse(constant: str) -> float:
 
 # Made once: there are a million lines to read where fifty checkpoints are compared.
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
-_FIRST = tuple(item.name for item in fields(Record) if item.name not in _LATER)
 
 
 def _anew(path: Path) -> str:
@@ -382,6 +386,8 @@ def decode_requests(
 
 def own_responses(record: Record) -> list[Mapping[str, Any]]:
     """The responses of the checkpoint itself, without those of the scorer about them."""
+    if not any("scorer" in about for about in record.asked):
+        return list(record.responses)
     asked = [*record.asked, *({} for _ in record.responses[len(record.asked) :])]
     pairs = zip(record.responses, asked, strict=True)
     return [response for response, about in pairs if "scorer" not in about]

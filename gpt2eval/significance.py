@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpt2eval.stats import LEVEL, RESAMPLES
+from gpt2eval.stats import LEVEL, RESAMPLES, exact_in_float32
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -185,7 +185,7 @@ class _Products:
         names = [[column.tobytes() for column in each.T] for each in moves]
         for each, called in zip(moves, names, strict=True):
             columns |= zip(called, each.T, strict=True)
-        exact = [name for name, column in columns.items() if _exact(column)]
+        exact = [name for name, each in columns.items() if exact_in_float32(each, len(each))]
         rest = [name for name in columns if name not in set(exact)]
         self._whole = _side_by_side(columns, exact, np.float32, len(moves[0]))
         self._real = _side_by_side(columns, rest, np.float64, len(moves[0]))
@@ -198,11 +198,6 @@ class _Products:
         together = np.hstack(products)  # the wider type, of which whole numbers are as exact
         for places in self._places:
             yield together[:, places]
-
-
-def _exact(column: NDArray[np.float64]) -> bool:
-    """Whether sums of any of these numbers are exact in float32."""
-    return bool((column == np.rint(column)).all() and np.abs(column).sum() < 1 << 24)
 
 
 def _side_by_side(

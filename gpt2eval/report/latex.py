@@ -177,7 +177,7 @@ def _parts_table(section: Section, metric: str, names: Sequence[str], intervals:
     if first.higher_is_better is not None and len(section.results) > 1:
         notes.plain.append("Bold: the best checkpoint as printed")
     if intervals:
-        notes.plain += _brackets(shown.values())
+        notes.plain.extend(_brackets(shown.values()))
     rows = [(name, latex(each.part.replace("_", " "))) for name, each in shown.items()]
     caption = rf"\textsf{{{latex(section.title)}}} by part: {_heading(metric, first)}."
     label = f"{section.parts_stem}-{metric}" if len(names) < len(section.parts) else ""
@@ -249,7 +249,7 @@ def _legend(
             f" ({latex(tests_in_words(tested))})"
         )
     if intervals:
-        notes.plain += _brackets(shown)
+        notes.plain.extend(_brackets(shown))
 
 
 def _brackets(shown: Iterable[Estimate]) -> list[str]:

@@ -116,6 +116,7 @@ def draw_scores(ax: Axes, rows: Sequence[tuple[str, str]], dots: Sequence[Dot], 
     """Dots with interval bars, one line for each of `rows` (kind, label), the first on top."""
     height = {row: len(rows) - 1 - position for position, row in enumerate(rows)}
     left, right = _score_scale(ax, "x", _edges(dots, axis))
+    bars: list[tuple[float, float, float, str]] = []
     for dot in dots:
         y = height[dot.row]
         if not _finite(dot.value):
@@ -125,8 +126,11 @@ def draw_scores(ax: Axes, rows: Sequence[tuple[str, str]], dots: Sequence[Dot], 
             # A bound at infinity ends at the frame.
             low, high = (min(max(axis.factor * x, left), right) for x in (dot.low, dot.high))
             colour = look(dot.look)["color"] if dot.kind == "checkpoint" else GREY
-            ax.hlines(y, low, high, color=colour, linewidth=1.1)
+            bars.append((y, low, high, colour))
         ax.plot(axis.factor * dot.value, y, **_dot_style(dot))
+    if bars:
+        ys, lows, highs, colours = zip(*bars, strict=True)
+        ax.hlines(ys, lows, highs, color=colours, linewidth=1.1, zorder=1.9)  # under the dots
     ax.set_yticks([height[row] for row in rows], [label for _, label in rows])
     ax.set_ylim(-0.7, len(rows) - 0.3)
     ax.tick_params(axis="y", length=0)

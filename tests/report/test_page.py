@@ -302,7 +302,7 @@ def comparison(candidate: str, p: float | None, difference: float = -2.0) -> Com
         unit="perplexity", higher_is_better=False, baseline_value=37.0,
         candidate_value=37.0 + difference, difference=difference, low=difference - 1,
         high=difference + 1, level=0.95, test="paired bootstrap", p=p, p_corrected=p,
-        correction="Holm", effect=None, effect_name="", smallest=0.5, n=62, units=62, wins=40,
+        correction="holm", effect=None, effect_name="", smallest=0.5, n=62, units=62, wins=40,
         ties=0, losses=22,
     )  # fmt: skip
 
@@ -313,9 +313,10 @@ def test_significance_is_marked_against_the_baseline() -> None:
     page = page_of(runs, comparisons=found)
     ((_, _, one, two, three, four),) = rows(page, "Scores of all checkpoints")
     assert [cell.count("*") for cell in (one, two, three, four)] == [0, 3, 1, 0]
-    assert "significantly better than a, p = &lt;0.001" in page
+    assert "significantly better than a, p &lt; 0.001" in page
     assert "significantly worse than a, p = 0.030" in page
-    assert "differs from a: * p &lt; 0.05, ** p &lt; 0.01, *** p &lt; 0.001 (Holm)" in page
+    stars = "differs from a: * p &lt; 0.05, ** p &lt; 0.01, *** p &lt; 0.001"
+    assert f"{stars} (corrected by Holm&#39;s method)" in page
     table = rows(page, "Comparisons, candidate less baseline")
     assert table[0][4] == "−2.00*** [-3.00, -1.00]"
     assert table[2][5:7] == ["-", "-"]

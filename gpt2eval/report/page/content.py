@@ -30,6 +30,7 @@ from gpt2eval.report.text import (
     format_count,
     format_interval,
     format_level,
+    format_p,
     format_parameters,
     format_value,
     plain,
@@ -129,11 +130,11 @@ class Marks:
 def told(comparison: Comparison) -> str:
     """The difference in words, for those who point at the stars or hear the page."""
     better = (comparison.difference > 0) == comparison.higher_is_better
-    if not mark(comparison):
+    if comparison.p_corrected is None or not mark(comparison):
         return f"no significant difference from {comparison.baseline}"
     return (
         f"significantly {'better' if better else 'worse'} than {comparison.baseline},"
-        f" p = {_p(comparison.p_corrected)}"
+        f" p {format_p(comparison.p_corrected)}"
     )
 
 

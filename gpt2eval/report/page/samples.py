@@ -38,7 +38,9 @@ TOKENS = 65_536  # tokens of one response that the page shows
 EXCERPT = 400  # characters by which the list shows a text that only its tokens tell
 BLOCK = 200_000  # characters of JSON in a block
 RATIO = 0.15  # bytes in the page for a byte of records.jsonl, guessed before any is packed
+PROBE = 0.2  # of what that guess allows is packed first, to know better
 ROUNDS = 5  # of packing, until the page is full
+LEVEL = 6  # of compression; the highest takes four times as long for 2 % less
 FAILED, TRUNCATED, LENGTH, EMPTY = 1, 2, 4, 8
 
 # How metrics make a value of summed statistics (s, n); which one a metric uses is found by trying.
@@ -129,15 +131,15 @@ def _browser(section: Section, share: int) -> Browser | None:
     values = _values(section, runs, facts)
     order = _telling(ids, facts, values)
     best = None
-    ratio = RATIO
+    size = PROBE * share / RATIO
     for _ in range(ROUNDS):
-        kept, bytes_ = _kept(order, facts, share / ratio)
+        kept, bytes_ = _kept(order, facts, size)
         browser = _pack(runs, ids, kept, facts, values)
         if browser.size <= share and (best is None or browser.shown > best.shown):
             best = browser
         if browser.size <= share and (browser.size > 0.85 * share or len(kept) == len(ids)):
             break
-        ratio = max(browser.size, 1) / max(bytes_, 1) * 1.05
+        size = share * bytes_ / max(browser.size, 1) / 1.05
     return best or _pack(runs, ids, [], facts, values)
 
 
@@ -148,6 +150,7 @@ def _facts(runs: Mapping[str, Result]) -> tuple[list[str], dict[str, Facts]]:
     """The ids of all samples in their natural order, and what is known of each."""
     number: dict[str, int] = {}
     found: dict[str, Facts] = {}
+    columns: dict[str, dict[str, dict[int, tuple[float, float]]]] = {label: {} for label in runs}
     for label, result in runs.items():
         facts = found[label] = Facts()
         assert result.path
@@ -159,20 +162,19 @@ def _facts(runs: Mapping[str, Result]) -> tuple[list[str], dict[str, Facts]]:
                 facts.loss[index] = loss
             for metric, statistics in record.statistics.items():
                 if len(statistics) == 2 and metric in result.metrics:
-                    column = facts.values.setdefault(metric, [])
-                    column.extend([(math.nan, math.nan)] * (index + 1 - len(column)))
-                    column[index] = (float(statistics[0]), float(statistics[1]))
+                    pair = float(statistics[0]), float(statistics[1])
+                    columns[label].setdefault(metric, {})[index] = pair
     # Records come in the order in which they were computed, which is no order to read.
     ids = list(number)
     sequence = sorted(range(len(ids)), key=lambda index: _natural(ids[index]))
     rank = {old: new for new, old in enumerate(sequence)}
-    for facts in found.values():
+    nothing = math.nan, math.nan
+    for label, facts in found.items():
         facts.place = {rank[old]: place for old, place in facts.place.items()}
         facts.flags = {rank[old]: flags for old, flags in facts.flags.items()}
         facts.loss = {rank[old]: loss for old, loss in facts.loss.items()}
-        for metric, column in facts.values.items():
-            column.extend([(math.nan, math.nan)] * (len(ids) - len(column)))
-            facts.values[metric] = [column[old] for old in sequence]
+        for metric, column in columns[label].items():
+            facts.values[metric] = [column.get(old, nothing) for old in sequence]
     return [ids[old] for old in sequence], found
 
 
@@ -374,19 +376,23 @@ class Tokens:
         self.lacking = False
         self._number: dict[str | int, int] = {}
         self._known = {label: read_vocabulary(x.path) for label, x in runs.items() if x.path}
+        self._place: dict[str, dict[int, int]] = {label: {} for label in self._known}
 
     def numbers(self, label: str, ids: Sequence[int]) -> list[int]:
         """The place in `texts` of each token of a checkpoint."""
-        known = self._known[label].get("model", {})
-        numbers = []
+        place = self._place[label]
         for token in ids:
-            text = known.get(token, token)
-            self.lacking |= text is token
-            if text not in self._number:
-                self._number[text] = len(self.texts)
-                self.texts.append(text)
-            numbers.append(self._number[text])
-        return numbers
+            if token not in place:
+                place[token] = self._enter(self._known[label].get("model", {}).get(token, token))
+        return [place[token] for token in ids]
+
+    def _enter(self, text: str | int) -> int:
+        """The place of a text, or of the id of a token without one."""
+        self.lacking |= isinstance(text, int)
+        if text not in self._number:
+            self._number[text] = len(self.texts)
+            self.texts.append(text)
+        return self._number[text]
 
     def text(self, numbers: Iterable[int]) -> str:
         """The text of tokens; empty where it is not known."""
@@ -547,4 +553,4 @@ def _blocks(items: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[int]]:
 
 
 def _compress(text: str) -> str:
-    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+    return base64.b64encode(zlib.compress(text.encode(), LEVEL)).decode()
