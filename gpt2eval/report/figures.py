@@ -80,7 +80,8 @@ def _score_picture(stem: str, panels: Sequence[Section], names: Mapping[str, str
         plots.draw_scores(ax, rows, dots[number], score_axis(panels[number]))
 
     figure = grid(panels, draw, height=0.62 + 0.16 * max(len(rows), 2), share_rows=True)
-    said = [f"Bars are {levels(panels)} intervals."]
+    barred = any(dot.low is not None for panel in dots for dot in panel)
+    said = [f"Bars are {levels(panels)} intervals."] if barred else []
     if any(len({dot.row for dot in panel}) < len(rows) for panel in dots):
         said.append("A row without a mark has no value there.")
     if any(dot.kind == "baseline" for dot in present):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gpt2eval.report.bibliography import Bibliography
 from gpt2eval.report.differences import MARKS
-from gpt2eval.report.document import ledger_words
+from gpt2eval.report.document import ledger_words, who
 from gpt2eval.report.sections import Section, data_digests, data_mark
 from gpt2eval.report.significance import CORRECTED, Significance, without_counts
 from gpt2eval.report.tables import all_labels, counted
@@ -263,7 +263,11 @@ def _endings(section: Section) -> Paragraph:
             fared.setdefault("failures and truncation unknown.", []).append(label)
     text: Paragraph = []
     for words, labels in fared.items():
-        text += [" ", *_listed([Code(label) for label in labels]), f": {words}"]
+        named = who(section, labels)
+        if named == labels:
+            text += [" ", *_listed([Code(label) for label in labels]), f": {words}"]
+        else:
+            text.append(f" A{named[0][1:]}: {words}")
     return text
 
 

@@ -317,9 +317,9 @@ def test_significance_is_marked_against_the_baseline() -> None:
     assert "significantly worse than a, p = 0.030" in page
     stars = "differs from a: * p &lt; 0.05, ** p &lt; 0.01, *** p &lt; 0.001"
     assert f"{stars} (corrected by Holm&#39;s method)" in page
-    table = rows(page, "Comparisons, candidate less baseline")
-    assert table[0][4] == "−2.00*** [-3.00, -1.00]"
-    assert table[2][5:7] == ["-", "-"]
+    table = rows(page, "Comparisons with a")
+    assert table[0][3] == "−2.00*** [-3.00, -1.00]"
+    assert table[2][4:6] == ["-", "-"]
     assert "Comparisons" not in page_of(runs)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gpt2eval.report.differences import MARKS, mark
-from gpt2eval.report.document import data_sentence, fared, signatures
+from gpt2eval.report.document import data_sentence, fared, signatures, who
 from gpt2eval.report.page.samples import shared_lines
 from gpt2eval.report.panels import Picture
 from gpt2eval.report.sections import Section, data_mark
@@ -39,6 +39,7 @@ from gpt2eval.types import Comparison, Estimate, Result
 
 VECTOR = 150_000  # bytes up to which a picture is put in as a vector graphic
 SCALE = 0.62  # pixels of the screen for one of a picture
+WIDE = 1_000  # pixels of a picture that a phone has to scroll, or nobody could read it
 _FIGURE, _POINT = "\u2007", "\u2008"  # as wide as a digit, as wide as a point
 
 
@@ -52,6 +53,7 @@ class Cell:
     best      whether it is the best of its kind
     mark      stars of significance, and `told`, what they mean in words
     head      whether it names its row
+    blank     what makes a number as wide as those it stands under
     """
 
     text: str
@@ -62,6 +64,7 @@ class Cell:
     told: str = ""
     head: bool = False
     number: bool = False
+    blank: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ def content(
         "summary": summary(sections, marks),
         "legend": legend(sections, comparisons),
         "comparisons": comparison_table(comparisons) if comparisons else None,
+        "of_parts": _of_parts(comparisons),
         "left_out": [plain(line) for line in left_out],
         "figures": [figure(x) for x in pictures if not x.section],
         "sections": [_section(section, pictures, marks) for section in sections],
@@ -145,45 +149,61 @@ def _p(value: float | None) -> str:
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
-    """Every comparison, one row each."""
-    rows = []
-    for x in comparisons:
-        difference = Estimate(
-            x.difference, x.low, x.high, x.level, "", x.n, x.unit, "", x.higher_is_better
-        )
-        better = (x.difference > 0) == x.higher_is_better
-        counts = f"{x.wins:,} / {x.ties:,} / {x.losses:,}"
-        effect = NOTHING if x.effect is None else f"{x.effect:.3g} ({x.effect_name})"
-        smallest = NOTHING if x.smallest is None else _signed(x.smallest, x.unit).lstrip("+")
-        rows.append(
-            [
-                Cell(plain(x.candidate), plain(x.candidate), head=True),
-                Cell(plain(x.baseline), plain(x.baseline)),
-                Cell(plain(x.task), plain(x.task)),
-                Cell(_named(x.metric, difference), plain(x.metric)),
-                Cell(
-                    _signed(x.difference, x.unit),
-                    x.difference,
-                    format_interval(difference),
-                    best=bool(mark(x)) and better,
-                    mark=mark(x),
-                    told=told(x),
-                    number=True,
-                ),
-                Cell(_p(x.p), x.p, number=True),
-                Cell(_p(x.p_corrected), x.p_corrected, number=True),
-                Cell(effect, x.effect, number=True),
-                Cell(smallest, x.smallest, number=True),
-                Cell(counts, x.wins - x.losses, number=True),
-                Cell(format_count(x.n), x.n, number=True),
-                Cell(plain("; ".join(filter(None, (x.test, x.correction, x.note))))),
-            ]
-        )
-    words = "checkpoint|compared with|task|metric"
+    """Every comparison, one row each; of parts only where there are no others."""
+    shown = [x for x in comparisons if not x.part] or comparisons
+    several = len({x.baseline for x in shown}) > 1
+    rows = [_compared(x, several) for x in shown]
+    words = ["checkpoint", *["compared with"] * several, "task", "metric"]
     numbers = "difference|p|p corrected|effect|smallest shown|wins / ties / losses|n"
-    header = [(name, False) for name in words.split("|")]
+    header = [(name, False) for name in words]
     header += [*((name, True) for name in numbers.split("|")), ("test", False)]
-    return Table("Comparisons, candidate less baseline", header, _aligned(rows), sortable=True)
+    caption = "Comparisons, candidate less baseline"
+    if not several:
+        caption = f"Comparisons with {plain(shown[0].baseline)}"
+    return Table(caption, header, _aligned(rows), sortable=True)
+
+
+def _compared(x: Comparison, several: bool) -> list[Cell]:
+    """The row of a comparison; `several`: with the name of its baseline."""
+    difference = Estimate(
+        x.difference, x.low, x.high, x.level, "", x.n, x.unit, "", x.higher_is_better
+    )
+    better = (x.difference > 0) == x.higher_is_better
+    counts = f"{x.wins:,} / {x.ties:,} / {x.losses:,}"
+    effect = NOTHING if x.effect is None else f"{x.effect:.3g} ({x.effect_name})"
+    smallest = NOTHING if x.smallest is None else _signed(x.smallest, x.unit).lstrip("+")
+    correction = "" if x.p_corrected is None else CORRECTED[x.correction]
+    return [
+        Cell(plain(x.candidate), plain(x.candidate), head=True),
+        *[Cell(plain(x.baseline), plain(x.baseline))] * several,
+        Cell(plain(x.task), plain(x.task)),
+        Cell(_named(x.metric, difference), plain(x.metric)),
+        Cell(
+            _signed(x.difference, x.unit),
+            x.difference,
+            format_interval(difference),
+            best=bool(mark(x)) and better,
+            mark=mark(x),
+            told=told(x),
+            number=True,
+        ),
+        Cell(_p(x.p), x.p, number=True),
+        Cell(_p(x.p_corrected), x.p_corrected, number=True),
+        Cell(effect, x.effect, number=True),
+        Cell(smallest, x.smallest, number=True),
+        Cell(counts, x.wins - x.losses, number=True),
+        Cell(format_count(x.n), x.n, number=True),
+        Cell(plain("; ".join(filter(None, (x.test, correction, x.note))))),
+    ]
+
+
+def _of_parts(comparisons: Sequence[Comparison]) -> str:
+    """What is said of the comparisons that have no row."""
+    parts = sum(bool(x.part) for x in comparisons)
+    if parts in (0, len(comparisons)):
+        return ""
+    are = "comparison of a part is" if parts == 1 else "comparisons of parts are"
+    return f"{format_count(parts)} {are} in tables/comparisons.csv, uncorrected."
 
 
 def _signed(value: float, unit: str) -> str:
@@ -289,7 +309,7 @@ def _section(section: Section, pictures: Sequence[Picture], marks: Marks) -> dic
         "published": _published_note(section),
         "figures": [figure(x) for x in pictures if x.section == section.title],
         "data": data_sentence(section),
-        "ledger": [(list(labels), words) for words, labels in fared(section).items()],
+        "ledger": [(who(section, labels), words) for words, labels in fared(section).items()],
         "runs": runs_table(section),
         "signatures": signatures(section),
         "labels": list(section.results),
@@ -414,13 +434,14 @@ def _published_note(section: Section) -> str:
     return ""
 
 
-def figure(picture: Picture) -> dict[str, str]:
+def figure(picture: Picture) -> dict[str, Any]:
     """A picture as an address that holds it, with its words."""
     vector, pixels = picture.files["svg"], picture.files["png"]
     kind, data = ("svg+xml", vector) if len(vector) <= VECTOR else ("png", pixels)
     # A PNG says its size in bytes 16 to 24. On a screen letters are read from further away.
     width, height = (int.from_bytes(pixels[at : at + 4]) for at in (16, 20))
     return {
+        "wide": width > WIDE,
         "width": str(round(width * SCALE)),
         "height": str(round(height * SCALE)),
         "address": f"data:image/{kind};base64,{base64.b64encode(data).decode()}",
@@ -490,7 +511,7 @@ def _padded(column: Sequence[Cell], counted: Sequence[bool] = ()) -> list[Cell]:
         blank = _FIGURE * (longest - len(tail))
         if blank and not tail:
             blank = _POINT + blank[1:]
-        padded.append(replace(cell, text=cell.text + blank) if cell.number else cell)
+        padded.append(replace(cell, blank=blank) if cell.number else cell)
     return padded
 
 
