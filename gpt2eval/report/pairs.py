@@ -150,10 +150,14 @@ def _scatter_picture(
     each = per.removesuffix("s") if re.fullmatch("[a-z]+s", per) else per
     what = f"loss (nats per {each or 'unit'})" if loss else metric.replace("_", " ")
     higher = False if loss else shown.higher_is_better
+    # Shares stand in the unit that tables have them in.
+    unit = {"fraction": " (%)", "points": " (points)"}.get(shown.unit, "")
+    factor = 100.0 if unit else 1.0
 
     def draw(ax: Axes, _: int) -> None:
         one, other = (names[label] for label in pair)
-        plots.draw_scatter(ax, [(x, y) for _, x, y in points], (one, other), what, higher)
+        shown_points = [(factor * x, factor * y) for _, x, y in points]
+        plots.draw_scatter(ax, shown_points, (one, other), f"{what}{unit}", higher)
 
     figure = grid([section], draw, height=3.0)
     caption = (

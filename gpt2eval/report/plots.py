@@ -418,7 +418,8 @@ def name_lines(figure: Figure, columns: int) -> None:
         ends = [(*_end(handle), label) for label, handle in handles.items()]
         width, right = ax.bbox.width, ax.bbox.x1
         if all(right - ax.transData.transform((x, y))[0] < 0.1 * width for x, y, *_ in ends):
-            label_ends(ax, [(x, y, label, colour) for x, y, colour, label in ends])
+            last = max(x for x, *_ in ends)  # beside all markers, those of other lines too
+            label_ends(ax, [(last, y, label, colour) for _, y, colour, label in ends])
             return
     legend_below(figure, columns)
 
