@@ -193,11 +193,11 @@ class _Products:
         self._places = [[place[name] for name in called] for called in names]
 
     def of(self, tossed: NDArray[np.uint8]) -> Iterator[NDArray[np.float64]]:
-        """[rows, k] of each exchange."""
-        products = [tossed.astype(part.dtype) @ part for part in (self._whole, self._real)]
-        together = np.hstack(products)  # the wider type, of which whole numbers are as exact
+        """[rows, k] of each exchange; a column lies in one piece, as metrics read them."""
+        products = [part.T @ tossed.astype(part.dtype).T for part in (self._whole, self._real)]
+        together = np.vstack(products)  # the wider type, of which whole numbers are as exact
         for places in self._places:
-            yield together[:, places]
+            yield together[places].T
 
 
 def _side_by_side(
