@@ -49,8 +49,9 @@ RESULT = "result.json"
 RECORDS = "records.jsonl"
 LOCK = "lock"
 DIGESTS = "digests"
-# What stands around the responses of a record.
+# What stands around the responses of a record, and before what was asked.
 RESPONSES, REFERENCES = '}, "responses": [', '], "references": ['
+ASKED = ', "asked": ['
 VOCABULARY = "vocabulary.json"
 _WORTH = 16  # shared characters from which on it is shorter to count them
 
@@ -174,7 +175,8 @@ def replace_records(directory: Path, records: Iterable[Record]) -> None:
 def read_records(directory: Path, *, responses: bool = True) -> Iterator[Record]:
     """The records of a run, in the order they were written.
 
-    Without `responses`, which are most of the file, they are read several times as fast.
+    Without `responses`, and what those answer, which are most of the file, they are read several
+    times as fast.
 
     Raises StoreError for a line that is not a record, naming it.
     """
@@ -263,12 +265,17 @@ def _parse_record(path: Path, number: int, line: str) -> Record:
 
 
 def _lighter(line: str) -> str:
-    """The line without what is in its responses, if it is written as `RecordWriter` does.
+    """The line without what is in its responses, and what was asked, if it is written as
+    `RecordWriter` does.
 
-    A quotation mark inside a text has a backslash before it, so neither mark can be found in one.
+    A quotation mark inside a text has a backslash before it, so no mark can be found in one.
     """
     start, end = line.find(RESPONSES), line.rfind(REFERENCES)
-    return line[: start + len(RESPONSES)] + line[end:] if 0 <= start < end else line
+    if not (0 <= start < end and line.endswith("}\n")):
+        return line
+    asked = line.find(ASKED, end)
+    rest = line[end:] if asked < 0 else f"{line[end:asked]}}}"
+    return f"{line[: start + len(RESPONSES)]}{rest}"
 
 
 def _refuse(constant: str) -> float:

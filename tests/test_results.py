@@ -104,6 +104,17 @@ def test_records_are_found_where_they_were(
     assert list(records_at(directory, places)) == [record for _, record in found]
 
 
+@given(st.lists(RECORDS, max_size=4), st.sampled_from(['"', '}, "responses": [', ', "asked": [']))
+def test_light_records_are_the_whole_ones_without_their_weight(
+    tmp_path_factory: Any, records: list[Record], odd: str
+) -> None:
+    directory = tmp_path_factory.mktemp("run")
+    odd_ones = [replace(each, references=[*each.references, odd], error=odd) for each in records]
+    write(directory, odd_ones)
+    light = [replace(each, responses=[], asked=(), choices=(), gold=None) for each in odd_ones]
+    assert list(read_records(directory, responses=False)) == light
+
+
 def test_records_of_the_first_runs_are_read(tmp_path: Path) -> None:
     """They did not say what was asked."""
     path = write(tmp_path, [record("a")])
