@@ -194,8 +194,10 @@ class _Products:
 
     def of(self, tossed: NDArray[np.uint8]) -> Iterator[NDArray[np.float64]]:
         """[rows, k] of each exchange; a column lies in one piece, as metrics read them."""
-        products = [part.T @ tossed.astype(part.dtype).T for part in (self._whole, self._real)]
-        together = np.vstack(products)  # the wider type, of which whole numbers are as exact
+        parts = [part for part in (self._whole, self._real) if part.shape[1]]
+        products = [part.T @ tossed.astype(part.dtype).T for part in parts]
+        # Side by side in the wider type, of which whole numbers are as exact.
+        together = np.vstack(products, dtype=np.float64)
         for places in self._places:
             yield together[places].T
 

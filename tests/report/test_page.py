@@ -23,7 +23,7 @@ import pytest
 from gpt2eval.report import report_files, write_report
 from gpt2eval.report.figures import draw_all
 from gpt2eval.report.page import report_html
-from gpt2eval.report.page.samples import FAILED, LENGTH, TRUNCATED, Tokens
+from gpt2eval.report.page.samples import FAILED, LENGTH, SIDE, TRUNCATED, Tokens, browsers
 from gpt2eval.report.page.visible import visible
 from gpt2eval.report.sections import group
 from gpt2eval.results import RECORDS, VOCABULARY, encode_requests
@@ -459,6 +459,22 @@ def test_the_most_telling_samples_stay(tmp_path: Path) -> None:
     # What is shown of a sample is the same, however many there are.
     place = index_of(whole)["ids"].index(str(ids[3]))
     assert items(page, "t")[3] == items(whole, "t")[place]
+
+
+def test_of_many_checkpoints_the_first_stand_side_by_side_and_the_baseline(tmp_path: Path) -> None:
+    runs = [
+        run(tmp_path / f"{n}", f"m{n}", "a@p", [choice_record(i, True) for i in range(3)])
+        for n in range(SIDE + 3)
+    ]
+    (section,) = group(runs)
+    (browser,) = browsers([section], 10**6, f"m{SIDE + 1}")
+    assert browser is not None
+    assert (browser.side, browser.runs) == (SIDE, SIDE + 3)
+    labels = json.loads(zlib.decompress(base64.b64decode(browser.index)))["labels"]
+    assert labels == [*(f"m{n}" for n in range(SIDE - 1)), f"m{SIDE + 1}"]
+    words = f"as {SIDE} of the {SIDE + 3} checkpoints answered them"
+    assert words in page_of(runs)
+    assert "checkpoints answered them" not in page_of(runs[:2])
 
 
 def test_sections_share_the_budget(tmp_path: Path) -> None:

@@ -21,9 +21,10 @@ from gpt2eval.report.page.samples import browsers
 from gpt2eval.report.page.visible import visible
 from gpt2eval.report.panels import Picture
 from gpt2eval.report.sections import Section
+from gpt2eval.report.significance import significance
 from gpt2eval.types import Comparison
 
-BUDGET = 20_000_000  # bytes of the file that samples may take; pictures and tables come on top
+BUDGET = 12_000_000  # bytes of the file that samples may take; pictures and tables come on top
 
 
 def report_html(
@@ -50,7 +51,7 @@ def report_html(
     )
     page = environment.from_string(_read("page.html")).render(
         content(title, sections, pictures, comparisons, left_out),
-        browsers=browsers(sections, budget),
+        browsers=browsers(sections, budget, significance(comparisons).baseline),
         style=Markup(style),
         script=Markup(script),
         policy=_policy(style, script),

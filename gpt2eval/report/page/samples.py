@@ -14,7 +14,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -36,6 +36,7 @@ from gpt2eval.types import Estimate, Record, Result
 
 TOKENS = 65_536  # tokens of one response that the page shows
 EXCERPT = 400  # characters by which the list shows a text that only its tokens tell
+SIDE = 12  # checkpoints side by side; of more, nobody finds the two that matter
 BLOCK = 200_000  # characters of JSON in a block
 RATIO = 0.15  # bytes in the page for a byte of records.jsonl, guessed before any is packed
 PROBE = 0.2  # of what that guess allows is packed first, to know better
@@ -62,6 +63,7 @@ class Browser:
     shown    samples in the page
     total    samples in the records
     lacks    what the records of an earlier version do not have, in words; empty: nothing
+    side     checkpoints whose samples are shown, and `runs`, how many there are
     """
 
     index: str
@@ -70,6 +72,8 @@ class Browser:
     shown: int
     total: int
     lacks: str
+    side: int = 0
+    runs: int = 0
 
     @property
     def size(self) -> int:
@@ -93,24 +97,35 @@ class Facts:
     flags: dict[int, int] = field(default_factory=dict)
 
 
-def browsers(sections: Sequence[Section], budget: int) -> list[Browser | None]:
+def browsers(sections: Sequence[Section], budget: int, baseline: str = "") -> list[Browser | None]:
     """A browser for each section; None where no records are left to show.
 
-    Small sections take what they need, large ones share equally what is left.
+    Of many checkpoints the first stand side by side, and the baseline with them. Small sections
+    take what they need, large ones share equally what is left.
     """
     found: dict[int, Browser | None] = {}
-    order = sorted(range(len(sections)), key=lambda number: _size(sections[number]))
+    chosen = [_side_by_side(_runs(section), baseline) for section in sections]
+    order = sorted(range(len(sections)), key=lambda number: _size(chosen[number]))
     for done, number in enumerate(order):
         with trusting(sections[number].title):
-            browser = _browser(sections[number], budget // (len(order) - done))
-        found[number] = browser
+            browser = _browser(sections[number], chosen[number], budget // (len(order) - done))
+        everyone = len(_runs(sections[number]))
+        found[number] = browser and replace(browser, side=len(chosen[number]), runs=everyone)
         budget -= browser.size if browser else 0
     return [found[number] for number in range(len(sections))]
 
 
-def _size(section: Section) -> int:
-    """Bytes of the records of a section."""
-    return sum((run.path / RECORDS).stat().st_size for run in _runs(section).values() if run.path)
+def _size(runs: Mapping[str, Result]) -> int:
+    """Bytes of the records of these runs."""
+    return sum((run.path / RECORDS).stat().st_size for run in runs.values() if run.path)
+
+
+def _side_by_side(runs: Mapping[str, Result], baseline: str) -> dict[str, Result]:
+    """The runs that the browser shows."""
+    labels = list(runs)[:SIDE]
+    if baseline in runs and baseline not in labels:
+        labels[-1] = baseline
+    return {label: runs[label] for label in labels}
 
 
 def _runs(section: Section) -> dict[str, Result]:
@@ -122,9 +137,8 @@ def _runs(section: Section) -> dict[str, Result]:
     }
 
 
-def _browser(section: Section, share: int) -> Browser | None:
+def _browser(section: Section, runs: Mapping[str, Result], share: int) -> Browser | None:
     """As many samples as fit: how small records become is seen only when they are packed."""
-    runs = _runs(section)
     if not runs:
         return None
     ids, facts = _facts(runs)
