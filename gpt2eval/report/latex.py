@@ -20,6 +20,7 @@ from gpt2eval.types import Estimate
 
 WIDTH = 88  # characters of a line of a table in small type on a page of text
 ROWS = 40  # lines of small type that fit on a page with caption and notes
+HELD = 8  # floats before a page is forced: LaTeX gives up where it has to hold back too many
 HEAD = 4  # lines that the heading and the rules of one table take
 _ARROWS = {True: r" $\uparrow$", False: r" $\downarrow$", None: ""}
 _UNITS = {"fraction": r" (\%)", "points": "", "perplexity": ""}
@@ -282,6 +283,7 @@ def _float(
     lines = [r"% Needs \usepackage{booktabs,siunitx}."]
     for number, members in enumerate(floats, 1):
         place = f" ({number} of {len(floats)})" if len(floats) > 1 else ""
+        lines += [r"\clearpage"] * (number > 1 and number % HELD == 1)
         lines += [
             r"\begin{table}[tbp]",
             r"\centering\small",

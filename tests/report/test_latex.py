@@ -373,7 +373,7 @@ DOCUMENT = r"""\documentclass{article}
 )
 @pytest.mark.parametrize("which", ["plain", "hostile", "long"])
 def test_tables_and_methods_compile(which: str, tmp_path: Path) -> None:
-    runs = {"plain": two, "hostile": hostile_results, "long": lambda: of_parts(50, 67)}[which]()
+    runs = {"plain": two, "hostile": hostile_results, "long": lambda: of_parts(20, 67)}[which]()
     comparisons = [compared("mine", 0.075, p=0.004)] if which == "plain" else []
     for name, content in report_files(runs, comparisons=comparisons, intervals=True).items():
         if name.endswith((".tex", ".bib")):
@@ -381,7 +381,7 @@ def test_tables_and_methods_compile(which: str, tmp_path: Path) -> None:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
     tables = sorted((tmp_path / "tables").glob("*.tex"))
-    inputs = "\n".join(f"\\input{{tables/{path.stem}}}" for path in tables)
+    inputs = "\n".join(f"\\input{{tables/{path.stem}}}\\clearpage" for path in tables)
     (tmp_path / "main.tex").write_text(DOCUMENT % inputs)
     latex_command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
     for command in (latex_command, ["bibtex", "main"], latex_command, latex_command):
