@@ -7,7 +7,6 @@ computes with them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,14 +30,14 @@ def _whole(value: Any) -> bool:
 
 def _number(value: Any) -> bool:
     real = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return real and math.isfinite(value) and abs(value) < _MOST
+    return real and abs(value) < _MOST  # neither is one that is no number
 
 
 def _measured(value: Any) -> bool:
     """A number; one that JSON has no sign for is kept as a text."""
     if isinstance(value, str):
         return value in ("inf", "-inf", "nan")
-    return isinstance(value, float) or (_number(value) and not isinstance(value, bool))
+    return isinstance(value, float) or _number(value)
 
 
 def _texts(value: Any) -> bool:
