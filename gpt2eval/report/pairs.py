@@ -19,7 +19,7 @@ from gpt2eval.results import RECORDS, read_records, trusting
 from gpt2eval.types import Comparison
 
 _ROWS = 24  # of one forest plot; more become a second one
-_FIGURES = 4  # of one kind; what is left stands in the numbers of the first
+_FIGURES = 2  # of one kind; what is left stands in the numbers of the first
 _COMPARED = "task metric baseline candidate unit difference low high p p_corrected test n".split()
 _UNITS = {"fraction": "percentage points", "perplexity": "perplexity", "bits": "bits"}
 
