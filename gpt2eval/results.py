@@ -50,8 +50,8 @@ RECORDS = "records.jsonl"
 LOCK = "lock"
 DIGESTS = "digests"
 # What stands around the responses of a record, and before what was asked.
-RESPONSES, REFERENCES = '}, "responses": [', '], "references": ['
-ASKED = ', "asked": ['
+RESPONSES, REFERENCES = b'}, "responses": [', b'], "references": ['
+ASKED = b', "asked": ['
 VOCABULARY = "vocabulary.json"
 _WORTH = 16  # shared characters from which on it is shorter to count them
 
@@ -190,8 +190,8 @@ def locate_records(directory: Path, *, responses: bool = True) -> Iterator[tuple
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                text = line.decode() if responses else _lighter(line.decode())
-                yield range(begin, begin + len(line)), _parse_record(path, number, text)
+                text = line if responses else _lighter(line)
+                yield range(begin, begin + len(line)), _parse_record(path, number, text.decode())
                 begin += len(line)
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} cannot be read ({error}); {_anew(path)}") from error
@@ -264,18 +264,18 @@ def _parse_record(path: Path, number: int, line: str) -> Record:
         ) from error
 
 
-def _lighter(line: str) -> str:
+def _lighter(line: bytes) -> bytes:
     """The line without what is in its responses, and what was asked, if it is written as
     `RecordWriter` does.
 
     A quotation mark inside a text has a backslash before it, so no mark can be found in one.
     """
     start, end = line.find(RESPONSES), line.rfind(REFERENCES)
-    if not (0 <= start < end and line.endswith("}\n")):
+    if not (0 <= start < end and line.endswith(b"}\n")):
         return line
     asked = line.find(ASKED, end)
-    rest = line[end:] if asked < 0 else f"{line[end:asked]}}}"
-    return f"{line[: start + len(RESPONSES)]}{rest}"
+    rest = line[end:] if asked < 0 else line[end:asked] + b"}"
+    return line[: start + len(RESPONSES)] + rest
 
 
 def _refuse(constant: str) -> float:
