@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gpt2eval.report.differences import MARKS
-from gpt2eval.report.sections import Section, data_mark
+from gpt2eval.report.sections import Section, data_mark, distinguish
 from gpt2eval.report.significance import Significance, tests_in_words
 from gpt2eval.report.tables import all_labels, best_labels, estimates_of, published, systems
-from gpt2eval.report.text import format_interval, format_level, format_number, latex
+from gpt2eval.report.text import format_interval, format_level, format_number, latex, shorten
 from gpt2eval.types import Estimate
 
 WIDTH = 88  # characters of a line of a table in small type on a page of text
+NAME = 40  # characters of the name of a checkpoint
 ROWS = 40  # lines of small type that fit on a page with caption and notes
 HELD = 8  # floats before a page is forced: LaTeX gives up where it has to hold back too many
 HEAD = 4  # lines that the heading and the rules of one table take
@@ -116,7 +117,7 @@ def summary_latex(
     if not columns:
         return ""
     labels = all_labels(sections)
-    rows = [[(label, latex(label)) for label in labels]]
+    rows = [list(_names(labels).items())]
     _legend(notes, sections, compared, intervals)
     caption = f"Scores of {len(labels)} checkpoint{'s' * (len(labels) != 1)}"
     return _float(f"{caption}.", "summary", rows, columns, notes)
@@ -129,10 +130,11 @@ def section_latex(section: Section, compared: Significance, *, intervals: bool =
         return ""
     columns = [_column(section, metric, compared, intervals) for metric in section.metrics]
     groups: dict[str, list[tuple[str, str]]] = {}
+    names = _names(list(section.results))
     for label, kind, _ in systems(section):
         key = label if kind == "checkpoint" else f"{kind}:{label}"
         letter = notes.mark("System without a model") if kind == "baseline" else ""
-        named = latex(label) + (f"$^{{{letter}}}$" if letter else "")
+        named = latex(label) + f"$^{{{letter}}}$" if letter else names[label]
         groups.setdefault(kind, []).append((key, named))
     for model, source in published(section):
         letter = notes.mark(f"Published: {latex(source)}")
@@ -162,6 +164,7 @@ def _parts_table(section: Section, metric: str, names: Sequence[str], intervals:
     best = {name: best_labels(estimates_of(section, name)) for name in names}
     counts = {name: Cell(str(each.n)) for name, each in shown.items()}
     columns = [Column(("$n$",), counts)]
+    names_of = _names(list(section.results))
     for label, kind, estimates in systems(section):
         own = kind == "checkpoint"
         cells = {
@@ -170,7 +173,7 @@ def _parts_table(section: Section, metric: str, names: Sequence[str], intervals:
             if name in estimates
         }
         letter = "" if own else f"$^{{{notes.mark('System without a model')}}}$"
-        columns.append(Column((latex(label) + letter,), cells))
+        columns.append(Column((names_of[label] if own else latex(label) + letter,), cells))
     if mark := data_mark(section.first):
         notes.plain.append(latex(mark[:1].upper() + mark[1:]))
     notes.plain.append("$n$: samples of the part")
@@ -183,6 +186,12 @@ def _parts_table(section: Section, metric: str, names: Sequence[str], intervals:
     caption = rf"\textsf{{{latex(section.title)}}} by part: {_heading(metric, first)}."
     label = f"{section.parts_stem}-{metric}" if len(names) < len(section.parts) else ""
     return _float(caption, label or section.parts_stem, [rows], columns, notes)
+
+
+def _names(labels: Sequence[str]) -> dict[str, str]:
+    """Label -> LaTeX, cut in the middle where it would take half a line, and still unique."""
+    shown = distinguish([shorten(label, NAME) for label in labels])
+    return {label: latex(name) for label, name in zip(labels, shown, strict=True)}
 
 
 def _column(

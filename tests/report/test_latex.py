@@ -331,6 +331,14 @@ def test_each_metric_of_parts_has_a_table() -> None:
     assert parts_latex(plain) == ""
 
 
+def test_a_name_as_long_as_a_line_is_cut_and_stays_its_own() -> None:
+    long = ["a" * 60 + end + "b" * 30 for end in ("1", "2")]
+    runs = [result(name, "coqa@paper", {"f1": accuracy(0.5)}) for name in long]
+    cut = "a" * 20 + r"\ldots{}" + "b" * 19
+    for text in (summary_latex(group(runs), NONE), section_latex(group(runs)[0], NONE)):
+        assert [row[0] for row in checked(text)[-2:]] == [f"{cut} (1)", f"{cut} (2)"]
+
+
 def test_no_file_of_parts_takes_the_place_of_another_table() -> None:
     runs = [*of_parts(1, 1), result("model-0", "coqa@paper-parts"), result("a", "Comparisons@p")]
     stems = [section.stem for section in group(runs)]
