@@ -11,7 +11,7 @@ answers and translations by turns. The numbers are drawn, from seeds; no model w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,7 @@ def _generated(text: str, random: Random) -> dict[str, Any]:
 
 def _record(
     number: int,
-    statistics: dict[str, Sequence[float]],
+    statistics: Mapping[str, Sequence[float]],
     responses: Sequence[dict[str, Any]],
     asked: Sequence[Any],
     *references: str,

@@ -295,7 +295,8 @@ def resample(
     n = len(systems[0])
     sums = [np.empty((resamples, units.shape[1])) for units in systems]
     whole = [number for number, units in enumerate(systems) if exact_in_float32(units, n)]
-    together = np.hstack([systems[number].astype(np.float32) for number in whole] or [[]])
+    nothing = np.zeros((n, 0), np.float32)
+    together = np.hstack([nothing, *(systems[number].astype(np.float32) for number in whole)])
     ends = np.cumsum([systems[number].shape[1] for number in whole])[:-1]
     block = max(1, CELLS // n)
     for start in range(0, resamples, block):
