@@ -24,6 +24,7 @@ from gpt2eval.cli import (
     explain,
     fetch,
     importing,
+    merge,
     report,
     rescore,
     run,
@@ -58,6 +59,7 @@ def app() -> None:
 
 COMMANDS = (
     run,
+    merge,
     report,
     compare,
     check,
