@@ -13,8 +13,8 @@ import logging
 import os
 import sys
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
@@ -24,10 +24,10 @@ from typing import Any
 from gpt2eval import shards
 from gpt2eval.checkpoint import Checkpoint
 from gpt2eval.errors import Gpt2EvalError, StoreError, UsageError, WorkerError
-from gpt2eval.evaluation import Loaded, directories_of, load, opened, prepare
+from gpt2eval.evaluation import Loaded, complete, directories_of, load, opened, prepare
 from gpt2eval.options import RunOptions, Shard
 from gpt2eval.provenance import checkpoint_section
-from gpt2eval.results import SHARDS, RecordWriter
+from gpt2eval.results import RESULT, SHARDS, RecordWriter
 from gpt2eval.scoring import Open, Progress, score
 from gpt2eval.types import Generate, Record, Rolling, Score
 from gpt2eval.work import Work
@@ -72,26 +72,27 @@ def spread(
 ) -> None:
     """Score what is missing on the cluster that `options.ray` names.
 
-    Raises UsageError where Ray or the cluster is not there, WorkerError for a unit whose workers
-    died, and whatever else a worker raises. What was scored is kept.
+    Results are written as their checkpoints are complete. Raises UsageError where Ray or the
+    cluster is not there, WorkerError for a unit whose workers died, and whatever else a worker
+    raises. What was scored is kept.
     """
-    with ExitStack() as stack:
-        directories = [directories_of(checkpoint, work, options) for checkpoint in checkpoints]
-        runs = [stack.enter_context(opened(work, each)) for each in directories]
-        for item in (item for several in runs for item in several):
-            shards.recover_all(item)
-        if not any(item.todo for several in runs for item in several):
-            return
-        progress.begin("Ray: starting workers")
-        ray = stack.enter_context(_connected(options.ray or "auto"))
+    store = _Store(options, checkpoints, work, progress)
+    missing = store.missing()
+    if not any(missing):
+        return
+    progress.begin("Ray: starting workers")
+    with _connected(options.ray or "auto") as ray:
         count, resources = _workers(ray, options)
-        store = _Store(runs, stack)
-        expected = [directory.name for directory in directories[0]]
+        expected = [directory.name for directory in store.directories[0]]
         values = {**asdict(options), "ray": None, "workers": None}
         arguments = (values, os.getcwd(), list(sys.argv), expected)
-        units = plan_units(runs, count)
+        sizes = task_sizes(work)
+        units = plan_units(missing, sizes, count)
         progress.begin(f"Ray: {len(units)} units, {count} workers")
-        _Pool(ray, count, resources, arguments, units, store, progress).work()
+        try:
+            _Pool(ray, count, resources, arguments, units, store, progress).work_off(sizes)
+        finally:
+            store.close()
 
 
 # ---- the cluster --------------------------------------------------------------------------------
@@ -145,21 +146,28 @@ def _workers(ray: Any, options: RunOptions) -> tuple[int, dict[str, int]]:
     return count, resources
 
 
-def plan_units(runs: Sequence[Sequence[Open]], workers: int) -> list[Unit]:
+def task_sizes(work: Sequence[Work]) -> dict[str, int]:
+    """Name of a task -> roughly its tokens, over all its protocols."""
+    sizes: dict[str, int] = defaultdict(int)
+    for item in work:
+        sizes[item.task.name] += sum(map(_size, item.requests))
+    return sizes
+
+
+def plan_units(
+    missing: Sequence[Collection[str]], sizes: Mapping[str, int], workers: int
+) -> list[Unit]:
     """The units of what is missing: few where there is much to share out, more where there is not.
 
-    runs  of each checkpoint, those without a result
+    missing  names of tasks that lack results, for each checkpoint
     """
-    sizes: dict[tuple[int, str], int] = defaultdict(int)
-    for number, several in enumerate(runs):
-        for item in several:
-            if item.todo:
-                sizes[number, item.work.task.name] += sum(map(_size, item.work.requests))
-    fair = max(1, sum(sizes.values()) // (UNITS * workers))
+    total = sum(sizes[task] for tasks in missing for task in tasks)
+    fair = max(1, total // (UNITS * workers))
     return [
         Unit(checkpoint, task, Shard(number, of))
-        for (checkpoint, task), size in sizes.items()
-        for of in [max(1, round(size / fair))]
+        for checkpoint, tasks in enumerate(missing)
+        for task in tasks
+        for of in [max(1, round(sizes[task] / fair))]
         for number in range(1, of + 1)
     ]
 
@@ -181,39 +189,86 @@ def _size(requests: Sequence[Score | Rolling | Generate]) -> int:
 
 
 class _Store:
-    """Where the records of units go: a shard of each run, which is written here and only here."""
+    """Where the records of units go: a shard of each run, which is written here and only here.
 
-    def __init__(self, runs: Sequence[Sequence[Open]], stack: ExitStack) -> None:
-        self.runs = [{item.work.name: item for item in several} for several in runs]
-        self.stack = stack
+    The runs of a checkpoint are opened, and locked, when the first of its units is given out, and
+    finished when the last one is done: a thousand checkpoints are not open at a time.
+    """
+
+    def __init__(
+        self,
+        options: RunOptions,
+        checkpoints: Sequence[Checkpoint],
+        work: Sequence[Work],
+        progress: Progress,
+    ) -> None:
+        self.options, self.checkpoints, self.work = options, checkpoints, work
+        self.progress = progress
+        self.directories = [directories_of(one, work, options) for one in checkpoints]
+        self.runs: dict[int, dict[str, Open]] = {}
+        self.stacks: dict[int, ExitStack] = {}
+
+    def missing(self) -> list[list[str]]:
+        """Names of the tasks that lack a result, for each checkpoint."""
+        return [
+            list(
+                dict.fromkeys(
+                    item.task.name
+                    for item, directory in zip(self.work, directories, strict=True)
+                    if not (directory / RESULT).exists()
+                )
+            )
+            for directories in self.directories
+        ]
+
+    def open(self, number: int) -> dict[str, Open]:
+        """The runs of a checkpoint, by `task@protocol`."""
+        if number not in self.runs:
+            stack = self.stacks[number] = ExitStack()
+            runs = stack.enter_context(opened(self.work, self.directories[number]))
+            for item in runs:
+                shards.recover_all(item)
+            self.runs[number] = {item.work.name: item for item in runs}
+        return self.runs[number]
 
     def done(self, unit: Unit) -> dict[str, list[str]]:
         """`task@protocol` -> ids of the samples that need not be scored, of the runs of a unit."""
         return {
             name: [sample.id for sample in item.work.samples if item.has(sample.id)]
-            for name, item in self.runs[unit.checkpoint].items()
+            for name, item in self.open(unit.checkpoint).items()
             if item.work.task.name == unit.task
         }
-
-    def size(self, unit: Unit) -> int:
-        """Roughly the tokens of a unit."""
-        runs = self.runs[unit.checkpoint].values()
-        alike = [item.work.requests for item in runs if item.work.task.name == unit.task]
-        return sum(sum(map(_size, requests)) for requests in alike) // unit.shard.of
 
     def keep(self, unit: Unit, served: Served) -> None:
         """Save what a worker made of a unit."""
         for name, records in served.records.items():
             item = self.runs[unit.checkpoint][name]
             place = item.directory / SHARDS / PLACE
-            if item.writer is None:
+            if records and item.writer is None:
                 item.writer = RecordWriter(place)
-                self.stack.callback(item.writer.close)
+                self.stacks[unit.checkpoint].callback(item.writer.close)
             if records:
                 shards.add_process(place, served.checkpoint, served.processes[name])
             for record in records:
                 if record.id in item.todo:
                     item.write(record)
+
+    def finish(self, number: int) -> None:
+        """Write the results of a checkpoint whose units are all done."""
+        self.stacks.pop(number).close()
+        del self.runs[number]
+        complete(
+            self.checkpoints[number],
+            self.work,
+            self.directories[number],
+            self.options,
+            self.progress,
+        )
+
+    def close(self) -> None:
+        """Let go of all that is open."""
+        for stack in self.stacks.values():
+            stack.close()
 
 
 @dataclass(slots=True)
@@ -241,37 +296,44 @@ class _Pool:
     count: int
     resources: Mapping[str, int]
     arguments: tuple[Any, ...]
-    units: list[Unit]
+    units: Sequence[Unit]
     store: _Store
     progress: Progress
     members: list[_Member] = field(default_factory=list)
+    waiting: dict[int, deque[Unit]] = field(default_factory=dict)  # by checkpoint; none is empty
+    left: Counter[int] = field(default_factory=Counter)  # units of a checkpoint that are not done
     deaths: Counter[Unit] = field(default_factory=Counter)
     sizes: dict[Unit, int] = field(default_factory=dict)
 
-    def work(self) -> None:
-        """See all units done."""
+    def work_off(self, sizes: Mapping[str, int]) -> None:
+        """See all units done.
+
+        sizes  of the tasks, see `task_sizes`
+        """
         for unit in self.units:
-            self.sizes[unit] = self.store.size(unit)
+            self.waiting.setdefault(unit.checkpoint, deque()).append(unit)
+            self.left[unit.checkpoint] += 1
+            self.sizes[unit] = sizes[unit.task] // unit.shard.of
             self.progress.plan(self.sizes[unit])
         moved = time.monotonic()
-        while self.units or any(member.unit for member in self.members):
+        while any(self.left.values()):
             while len(self.members) < self.count:
                 self._start()
             for member in self.members:
-                if member.awaited is None and self.units:
+                if member.awaited is None and self.waiting:
                     self._give(member)
-            waiting = {one.awaited: one for one in self.members if one.awaited is not None}
-            ready, _ = self.ray.wait(list(waiting), timeout=LOOK)
+            awaited = {one.awaited: one for one in self.members if one.awaited is not None}
+            ready, _ = self.ray.wait(list(awaited), timeout=LOOK)
             for answer in ready:
-                self._hear(waiting[answer])
+                self._hear(awaited[answer])
             self._look()
             if ready or any(member.unit for member in self.members):
                 moved = time.monotonic()
             elif time.monotonic() - moved > PATIENCE:
                 raise WorkerError(
-                    f"the cluster gave no worker for {PATIENCE} seconds, while {len(self.units)}"
-                    " units wait; what was scored is saved. Add nodes, or end what holds them, and"
-                    " run the same command again"
+                    f"the cluster gave no worker for {PATIENCE} seconds, while"
+                    f" {self.left.total()} units wait; what was scored is saved. Add nodes, or end"
+                    " what holds them, and run the same command again"
                 )
 
     def _start(self) -> None:
@@ -282,11 +344,13 @@ class _Pool:
 
     def _give(self, member: _Member) -> None:
         """Give a worker a unit of the checkpoint that it has, or of the one with fewest workers."""
-        busy = Counter(one.loaded for one in self.members)
-        unit = min(
-            self.units, key=lambda one: (one.checkpoint != member.loaded, busy[one.checkpoint])
-        )
-        self.units.remove(unit)
+        number = member.loaded
+        if number not in self.waiting:
+            busy = Counter(one.loaded for one in self.members)
+            number = min(self.waiting, key=lambda one: busy[one])
+        unit = self.waiting[number].popleft()
+        if not self.waiting[number]:
+            del self.waiting[number]
         member.unit, member.loaded, member.reported = unit, unit.checkpoint, 0
         member.awaited = member.actor.serve.remote(unit, self.store.done(unit))
 
@@ -307,6 +371,9 @@ class _Pool:
                 self.store.keep(unit, served)
                 self.progress.plan(served.tokens - self.sizes[unit])
                 self.progress.advance(served.tokens - member.reported)
+                self.left[unit.checkpoint] -= 1
+                if not self.left[unit.checkpoint]:
+                    self.store.finish(unit.checkpoint)
 
     def _lose(self, member: _Member, unit: Unit | None, error: Exception) -> None:
         """Replace a worker, and let another repeat its unit."""
@@ -315,7 +382,7 @@ class _Pool:
         if unit is None:  # it died before it was ready: of its node, or of what it read
             unit = Unit(-1, "", Shard(1, 1))
         else:
-            self.units.insert(0, unit)
+            self.waiting.setdefault(unit.checkpoint, deque()).appendleft(unit)
             self.progress.advance(-member.reported)
         self.deaths[unit] += 1
         if self.deaths[unit] >= TRIES:

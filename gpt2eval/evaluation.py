@@ -102,10 +102,7 @@ def run_with(options: RunOptions, progress: Progress) -> list[Result]:
     hopeless: list[str] = []
     for checkpoint in checkpoints:
         directories = directories_of(checkpoint, work, options)
-        with opened(work, directories) as runs:
-            for item in runs:
-                shards.recover_all(item)
-            _finish_all(checkpoint, work, runs, options, progress, hopeless)
+        hopeless += complete(checkpoint, work, directories, options, progress)
         results += _results(directories)
     _check_failed(results, hopeless, options.max_failed)
     return results
@@ -225,6 +222,25 @@ def opened(
             for item, directory in zip(work, directories, strict=True)
             if not (directory / RESULT).exists()
         ]
+
+
+def complete(
+    checkpoint: Checkpoint,
+    work: Sequence[Work],
+    directories: Sequence[Path],
+    options: RunOptions,
+    progress: Progress,
+) -> list[str]:
+    """Every task of one checkpoint, in one pass over all that is still missing.
+
+    A run of which no sample could be scored has no result; why is what is returned.
+    """
+    hopeless: list[str] = []
+    with opened(work, directories) as runs:
+        for item in runs:
+            shards.recover_all(item)
+        _finish_all(checkpoint, work, runs, options, progress, hopeless)
+    return hopeless
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from gpt2eval.cluster import Unit, plan_units
+from gpt2eval.cluster import Unit, plan_units, task_sizes
 from gpt2eval.errors import UsageError
 from gpt2eval.options import RunOptions, Shard
-from gpt2eval.scoring import Open
 from gpt2eval.task import discover, select
 from gpt2eval.work import load_work
 from tests.checkpoints import make_checkpoint
@@ -149,19 +148,23 @@ def test_units() -> None:
     """All shards of all tasks; more of them where there are many workers."""
     options = RunOptions(tasks="lambada,blimp", data="bundled")
     work = load_work(select(options.tasks, discover()), "bundled", options)
-    runs = [[Open(item, Path(str(n))) for item in work] for n in range(3)]
-    units = plan_units(runs, workers=1)
+    sizes = task_sizes(work)
+    tasks = list(dict.fromkeys(item.task.name for item in work))
+    assert tasks == list(sizes)
+    units = plan_units([tasks] * 3, sizes, workers=1)
     assert len(set(units)) == len(units)
     assert {(unit.checkpoint, unit.task) for unit in units} == {
-        (n, item.task.name) for n in range(3) for item in work
+        (n, task) for n in range(3) for task in tasks
     }
     for unit in units:
-        assert Unit(unit.checkpoint, unit.task, Shard(unit.shard.of, unit.shard.of)) in units
-    assert len(plan_units(runs, workers=50)) > 3 * len(units)
-    runs[0][0].todo.clear()
-    assert not any(
-        unit.checkpoint == 0 and unit.task == work[0].task.name for unit in plan_units(runs, 1)
-    )
+        for number in range(1, unit.shard.of + 1):
+            assert Unit(unit.checkpoint, unit.task, Shard(number, unit.shard.of)) in units
+    assert len(plan_units([tasks] * 3, sizes, workers=50)) > 3 * len(units)
+    left = plan_units([tasks[1:], [], tasks], sizes, workers=1)
+    assert {(unit.checkpoint, unit.task) for unit in left} == {
+        (0, tasks[1]),
+        *((2, task) for task in tasks),
+    }
 
 
 def test_options_of_ray() -> None:

@@ -27,13 +27,13 @@ from gpt2eval.runner import stretches
 from gpt2eval.types import Generate, Rolling, Score
 from gpt2eval.verify import verify_all
 from tests.checkpoints import make_checkpoint
-from tests.data import write_data
 
 pytestmark = pytest.mark.xdist_group("spread")
 
 READ = "lambada@*,wikitext2@*,blimp,coqa@*,hellaswag"  # several protocols, parts, one text
 WRITTEN = "xsum,open_generation"  # texts, and a scorer's followup
 TASKS = f"{READ},{WRITTEN}"
+SETTINGS: dict[str, Any] = {"data": "bundled", "limit": 16, "device": "cpu"}
 SAME = ("metrics", "ledger", "baselines", "data", "task", "checkpoint", "signature")
 
 
@@ -42,11 +42,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_checkpoint(
         tmp_path_factory.mktemp("model") / "small", n_positions=160, n_embd=16, n_layer=2
     )
-
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("toy"))
 
 
 @pytest.fixture(autouse=True)
@@ -72,30 +67,28 @@ Score_ = Callable[..., list[Any]]
 
 
 @pytest.fixture
-def score(checkpoint: Path, toy: Path) -> Score_:
+def score(checkpoint: Path) -> Score_:
     def score(tasks: str = TASKS, output: str = "out", **options: Any) -> list[Any]:
-        settings = {"models": checkpoint, "data": str(toy), "device": "cpu", **options}
+        settings = {"models": checkpoint, **SETTINGS, **options}
         return gpt2eval.run(tasks=tasks, output=output, **settings)
 
     return score
 
 
 @pytest.fixture
-def merge(checkpoint: Path, toy: Path) -> Score_:
+def merge(checkpoint: Path) -> Score_:
     def merge(tasks: str = TASKS, output: str = "out", **options: Any) -> list[Any]:
-        settings = {"models": (str(checkpoint),), "data": str(toy), "device": "cpu", **options}
+        settings = {"models": (str(checkpoint),), **SETTINGS, **options}
         return merge_with(RunOptions(tasks=tasks, output=output, **settings), Silent())
 
     return merge
 
 
 @pytest.fixture(scope="module")
-def whole(checkpoint: Path, toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def whole(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """TASKS in one process."""
     output = tmp_path_factory.mktemp("whole")
-    return gpt2eval.run(
-        models=checkpoint, tasks=TASKS, data=str(toy), output=str(output), device="cpu"
-    )
+    return gpt2eval.run(models=checkpoint, tasks=TASKS, output=str(output), **SETTINGS)
 
 
 def content(result: Any) -> dict[str, Any]:
