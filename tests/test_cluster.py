@@ -65,18 +65,14 @@ def cluster() -> Iterator[Any]:
         "        print('KILLED', flush=True)\n"
         "cluster.shutdown()\n"
     )
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", script],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-    )
-    try:
+    ) as process:  # at its end stdin is closed, which ends the cluster
         yield Nodes(process)
-    finally:
-        process.stdin.close()  # type: ignore[union-attr]
-        process.wait(timeout=60)
 
 
 class Nodes:

@@ -24,7 +24,7 @@ from gpt2eval.options import RunOptions, Shard
 from gpt2eval.rescore import rescore_all
 from gpt2eval.results import find_results, locked, read_records, read_vocabulary
 from gpt2eval.runner import stretches
-from gpt2eval.types import Generate, Rolling, Score
+from gpt2eval.types import Generate, Score
 from gpt2eval.verify import verify_all
 from tests.checkpoints import make_checkpoint
 
@@ -166,20 +166,23 @@ def test_shards_give_what_one_process_gives(
 def test_shards_share_the_tokens_not_the_rows(
     tiny_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No stretch is further from its share than a batch; together they are all there is."""
-    texts = [Score("The harbour", " is deep" * (1 + n % 7 * (n < 40))) for n in range(400)]
-    long = [Rolling("the lighthouse keeper counted the ships " * n) for n in range(1, 12)]
-    written = [Generate("Once upon" + " a" * n, 3 + n % 5) for n in range(40)]
-    requests = [*texts, *long, *written]
-    sizes = [len(tiny_model.encode([one.context + one.continuation])[0]) for one in texts]
+    """No stretch is further from its share than a batch, or a text that is written."""
+    texts = [Score(f"{n} harbour", " is deep" * (1 + n % 9)) for n in range(300)]
+    written = [Generate(f"{n} once upon", 3 + n % 20) for n in range(60)]
+    requests = [*texts, *written]
+    lengths = [len(tiny_model.encode([one.context + one.continuation])[0]) - 1 for one in texts]
+    sizes = [len(tiny_model.encode([one.prompt])[0]) + one.max_new_tokens for one in written]
     for count in (1, 2, 7):
         found = stretches(tiny_model, requests, None, count)
         assert len(found) == len(requests)
-        assert set(found) == set(range(count))
-        read = sum(sizes)
-        for number in range(count):
-            share = sum(s for s, n in zip(sizes, found, strict=False) if n == number)
-            assert share <= read / count + 10_000 / count
+        for weights, numbers, most in ((lengths, found[:300], 80), (sizes, found[300:], 30)):
+            shares = [0] * count
+            for weight, number in zip(weights, numbers, strict=True):
+                shares[number] += weight
+            assert sum(shares) == sum(weights)
+            assert all(abs(share - sum(weights) / count) <= most for share in shares)
+    rows = Counter(found[:300])
+    assert max(rows.values()) > 3 * min(rows.values())
     # The device's batches make no difference.
     from gpt2eval.runner import score as scoring
 
