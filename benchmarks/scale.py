@@ -5,7 +5,8 @@
     python -m benchmarks.scale measure /tmp/many --compare 10,30,100 --report 10,30,100
 
 Each made checkpoint is a mixture of two real ones: every sample has the record of the one or of the
-other, drawn from a seed, and the numbers are made of these records. Figures are in docs/scaling.md.
+other, drawn from a seed, and the numbers are made of these records. From some number on they come
+again, under other names. Figures are in docs/scaling.md.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from gpt2eval.errors import Gpt2EvalError
 from gpt2eval.estimates import estimates
 from gpt2eval.options import RunOptions, Shard
 from gpt2eval.results import (
+    RECORDS,
     RESULT,
     VOCABULARY,
     find_results,
@@ -58,8 +60,8 @@ def main() -> None:
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--checkpoints", default=1000, show_default=True)
 @click.option("--tasks", default=20, show_default=True, help="The first so many of SOURCE.")
-@click.option("--first", default=0, show_default=True, help="Leave out the checkpoints before it.")
-def make(source: Path, output: Path, checkpoints: int, tasks: int, first: int) -> None:
+@click.option("--distinct", default=100, show_default=True, help="The others repeat these.")
+def make(source: Path, output: Path, checkpoints: int, tasks: int, distinct: int) -> None:
     """Mix the two checkpoints whose results are in SOURCE."""
     stats.bootstrap = partial(stats.bootstrap, resamples=RESAMPLES)  # type: ignore[assignment]
     known = discover()
@@ -69,39 +71,41 @@ def make(source: Path, output: Path, checkpoints: int, tasks: int, first: int) -
     pairs = [pair for _, pair in sorted(by_task.items()) if len(pair) == 2][:tasks]
     if len(pairs) < tasks:
         raise click.UsageError(f"{source} has two results of {len(pairs)} tasks, not of {tasks}")
-    read = [[list(read_records(one.path)) for one in pair if one.path] for pair in pairs]
-    for number in range(first, checkpoints):
-        for (one, other), records in zip(pairs, read, strict=True):
-            mixed = list(_mixed(records, np.random.default_rng((number, len(records[0])))))
-            task = known[one.task["name"]]
-            (protocol,) = [item for item in task.protocols if item.name == one.task["protocol"]]
-            _write(output, number, (one, other), mixed, protocol.metrics)
+    for pair in pairs:
+        (result, _), paths = pair, [one.path for one in pair if one.path]
+        task = known[result.task["name"]]
+        (protocol,) = [one for one in task.protocols if one.name == result.task["protocol"]]
+        ours, theirs = ({record.id: record for record in read_records(path)} for path in paths)
+        made = []
+        for number in range(min(distinct, checkpoints)):
+            first = np.random.default_rng((number, len(made))).random(len(ours)) < 0.5
+            records = [
+                (ours if mine else theirs)[name] for name, mine in zip(ours, first, strict=True)
+            ]
+            statistics = {record.id: record.statistics for record in records}
+            groups = {record.id: record.group for record in records}
+            numbers = estimates(protocol.metrics, statistics, groups, 0)
+            made.append(_write(output, number, replace(result, metrics=numbers), records))
+        for number in range(distinct, checkpoints):
+            _write(output, number, made[number % distinct], None)
 
 
-def _mixed(records: list[list[Record]], random: np.random.Generator) -> Iterator[Record]:
-    ours, theirs = ({record.id: record for record in each} for each in records)
-    for name in ours:
-        yield (ours if random.random() < 0.5 else theirs)[name]
-
-
-def _write(
-    output: Path, number: int, pair: tuple[Result, Result], records: list[Record], metrics: Any
-) -> None:
-    result, name = pair[0], f"run-{number // 20:02}-step-{number % 20:02}"
+def _write(output: Path, number: int, result: Result, records: list[Record] | None) -> Result:
+    """Write a result under the name of a checkpoint; without records, with those that it has."""
+    name = f"run-{number // 20:02}-step-{number % 20:02}"
     directory = output / name / result.name / "0123456789ab"
     directory.mkdir(parents=True, exist_ok=True)
-    replace_records(directory, records)
     assert result.path is not None
     shutil.copyfile(result.path / VOCABULARY, directory / VOCABULARY)
+    if records is None:
+        shutil.copyfile(result.path / RECORDS, directory / RECORDS)
+    else:
+        replace_records(directory, records)
     sha256 = hashlib.sha256(name.encode()).hexdigest()
-    statistics = {record.id: record.statistics for record in records}
-    groups = {record.id: record.group for record in records}
-    made = replace(
-        result,
-        checkpoint={**result.checkpoint, "name": name, "path": name, "sha256": sha256},
-        metrics=estimates(metrics, statistics, groups, 0),
-    )
+    checkpoint = {**result.checkpoint, "name": name, "path": name, "sha256": sha256}
+    made = replace(result, checkpoint=checkpoint, path=directory)
     write_result(made, directory)
+    return made
 
 
 # ---- what a suite asks --------------------------------------------------------------------------
