@@ -15,6 +15,7 @@ import sys
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
@@ -24,7 +25,7 @@ from typing import Any
 from gpt2eval import shards
 from gpt2eval.checkpoint import Checkpoint
 from gpt2eval.errors import Gpt2EvalError, StoreError, UsageError, WorkerError
-from gpt2eval.evaluation import Loaded, complete, directories_of, load, opened, prepare
+from gpt2eval.evaluation import Loaded, Silent, complete, directories_of, load, opened, prepare
 from gpt2eval.options import RunOptions, Shard
 from gpt2eval.provenance import checkpoint_section
 from gpt2eval.results import RESULT, SHARDS, RecordWriter
@@ -76,7 +77,7 @@ def spread(
     cluster is not there, WorkerError for a unit whose workers died, and whatever else a worker
     raises. What was scored is kept.
     """
-    store = _Store(options, checkpoints, work, progress)
+    store = _Store(options, checkpoints, work)
     missing = store.missing()
     if not any(missing):
         return
@@ -91,6 +92,7 @@ def spread(
         progress.begin(f"Ray: {len(units)} units, {count} workers")
         try:
             _Pool(ray, count, resources, arguments, units, store, progress).work_off(sizes)
+            store.wait()
         finally:
             store.close()
 
@@ -192,7 +194,8 @@ class _Store:
     """Where the records of units go: a shard of each run, which is written here and only here.
 
     The runs of a checkpoint are opened, and locked, when the first of its units is given out, and
-    finished when the last one is done: a thousand checkpoints are not open at a time.
+    finished when the last one is done: a thousand checkpoints are not open at a time. Results are
+    made beside, in a thread, so that no worker waits for intervals.
     """
 
     def __init__(
@@ -200,13 +203,13 @@ class _Store:
         options: RunOptions,
         checkpoints: Sequence[Checkpoint],
         work: Sequence[Work],
-        progress: Progress,
     ) -> None:
         self.options, self.checkpoints, self.work = options, checkpoints, work
-        self.progress = progress
         self.directories = [directories_of(one, work, options) for one in checkpoints]
         self.runs: dict[int, dict[str, Open]] = {}
         self.stacks: dict[int, ExitStack] = {}
+        self.beside = ThreadPoolExecutor(1)
+        self.finishing: list[Future[list[str]]] = []
 
     def missing(self) -> list[list[str]]:
         """Names of the tasks that lack a result, for each checkpoint."""
@@ -254,19 +257,20 @@ class _Store:
                     item.write(record)
 
     def finish(self, number: int) -> None:
-        """Write the results of a checkpoint whose units are all done."""
+        """See to the results of a checkpoint whose units are all done."""
         self.stacks.pop(number).close()
         del self.runs[number]
-        complete(
-            self.checkpoints[number],
-            self.work,
-            self.directories[number],
-            self.options,
-            self.progress,
-        )
+        given = self.checkpoints[number], self.work, self.directories[number], self.options
+        self.finishing.append(self.beside.submit(complete, *given, Silent()))
+
+    def wait(self) -> None:
+        """Return when all results are written; raises what kept one from it."""
+        for each in self.finishing:
+            each.result()
 
     def close(self) -> None:
         """Let go of all that is open."""
+        self.beside.shutdown(cancel_futures=True)
         for stack in self.stacks.values():
             stack.close()
 
