@@ -1,7 +1,7 @@
 """The loaded model: the only room that imports torch's layers and transformers."""
 
 from gpt2eval.model.gpt2 import Attention, Cache
-from gpt2eval.model.loading import Model, load_model
+from gpt2eval.model.loading import Model, load_model, token_texts
 from gpt2eval.model.recorded import RecordedStep
 from gpt2eval.model.reference import Reference, load_reference
 
@@ -13,4 +13,5 @@ __all__ = [
     "Reference",
     "load_model",
     "load_reference",
+    "token_texts",
 ]
