@@ -14,6 +14,7 @@ import gpt2eval
 from gpt2eval.checkpoint import open_checkpoints
 from gpt2eval.data import load
 from gpt2eval.errors import DataError, UsageError
+from gpt2eval.rescore import rescore_all
 from gpt2eval.results import decode_response, read_records
 from gpt2eval.types import Embed, Embedded, Generate, Score
 from tests.checkpoints import make_checkpoint
@@ -223,8 +224,13 @@ def test_mauve_without_its_package(
     assert run(tmp_path, "demo-base", "human", place).metrics
 
 
-def test_mauve_is_that_of_its_authors_and_of_transformers(tmp_path: Path, place: Path) -> None:
-    """From the texts in the records: their vectors by transformers, the number by mauve-text."""
+def test_mauve_is_that_of_its_authors_and_of_transformers(
+    tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the texts in the records: their vectors by transformers, the number by mauve-text.
+
+    The records alone give it again, where the package is.
+    """
     mauve = pytest.importorskip("mauve")
     import torch
     from transformers import AutoTokenizer, GPT2Model
@@ -265,3 +271,9 @@ def test_mauve_is_that_of_its_authors_and_of_transformers(tmp_path: Path, place:
     spread = f"over 5 seeds, whose standard deviation is {np.std(values, ddof=1):.2g}"
     assert estimate.method.endswith(spread)
     assert estimate.note == "12 texts say little; it is meant for 1000 or more"
+    (again,) = rescore_all([tmp_path / "results"], data=str(place))
+    assert (again.source, again.note, again.problem) == ("responses", "", "")
+    assert again.metrics == result.metrics
+    monkeypatch.setattr("gpt2eval.work.find_spec", lambda _name: None)
+    (without,) = rescore_all([tmp_path / "results"], data=str(place))
+    assert without.problem.endswith("pip install 'gpt2eval[mauve]'")
