@@ -198,12 +198,13 @@ def _estimate_corpus(
 ) -> Estimate:
     rows = [np.asarray(row, dtype=np.float64) for row in statistics]
     with np.errstate(all="ignore"):
-        if metric.interval == "seeds":
-            values = metric.value(rows)
-            value, interval = float(values.mean()), (None, None, _spread(values))
-        else:
-            value = float(metric.value(rows))
-            interval = _corpus_interval(metric, rows, groups, rng)
+        values = metric.value(rows)  # one number, or one a seed
+        value = float(np.mean(values))
+        interval = (
+            (None, None, _spread(values))
+            if metric.interval == "seeds"
+            else _corpus_interval(metric, rows, groups, rng)
+        )
     return _estimate(metric, value, interval, len(rows), len(rows))
 
 
