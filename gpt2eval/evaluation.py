@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
@@ -17,10 +17,11 @@ from typing import Protocol as Interface
 
 import numpy as np
 
-from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoints
+from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_groups
 from gpt2eval.digests import digest_items
 from gpt2eval.errors import MACHINE, SampleError, StoreError, reason_of
 from gpt2eval.estimates import baselines, estimates, final, metrics_of, statistics_of
+from gpt2eval.experiment import Entry, Experiment, described, of_options, read_experiment
 from gpt2eval.options import RunOptions
 from gpt2eval.provenance import checkpoint_section, run_section, signature
 from gpt2eval.published import rows
@@ -160,39 +161,131 @@ class Open:
 def run(
     *,
     models: str | Path | Sequence[str | Path] = (),
-    tasks: str = "core",
+    tasks: str = "",
+    experiment: str | Path | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> list[Result]:
     """Score checkpoints on tasks, and keep the results.
 
-    models    directories, hub ids, or bundled names; none: the bundled demo checkpoints
-    tasks     names, groups and globs with commas, each with an optional `@protocol`
-    options   the fields of `gpt2eval.options.RunOptions`: data, output, limit, dtype, device, ...
+    models      directories, globs over them, hub ids, or bundled names; none: those of the
+                experiment, or the bundled demo checkpoints
+    tasks       names, groups and globs with commas, each with an optional `@protocol`; none: those
+                of the experiment, or `core`
+    experiment  a YAML file of models, tasks and options, see `gpt2eval.experiment`; what is given
+                beside it replaces what it says
+    options     the fields of `gpt2eval.options.RunOptions`: data, output, limit, dtype, device, ...
 
     Returns one Result for each checkpoint and task@protocol. Runs that are complete in the output
     directory are read, not repeated; interrupted ones go on. Raises Gpt2EvalError for anything that
     is wrong with the input, before a model is loaded where possible; and SampleError, once all is
     saved, where more samples failed than `max_failed`: it has the results.
     """
-    given = (str(models),) if isinstance(models, (str, Path)) else tuple(map(str, models))
-    return run_with(RunOptions(models=given, tasks=tasks, **options), progress or Silent())
+    given = dict(options)
+    if isinstance(models, (str, Path)):
+        given["models"] = (str(models),)
+    elif models:
+        given["models"] = tuple(map(str, models))
+    if tasks:
+        given["tasks"] = tasks
+    if experiment is not None:
+        return run_experiment(read_experiment(experiment, given), progress or Silent())
+    return run_with(RunOptions(**given), progress or Silent())
 
 
 def run_with(options: RunOptions, progress: Progress) -> list[Result]:
     """`run` with its options as one value."""
-    options = replace(options, models=options.models or BUNDLED)
-    chosen = select(options.tasks, discover(options.tasks_dir))
-    checkpoints = open_checkpoints(options.models, offline=options.offline)
-    place = options.data or ("bundled" if set(options.models) <= set(BUNDLED) else "hub")
-    work = with_scorer(load_work(chosen, place, options), options)
-    prepare_output(Path(options.output))
+    return run_experiment(of_options(options), progress)
+
+
+def run_experiment(experiment: Experiment, progress: Progress) -> list[Result]:
+    """`run` with all that it is given as one value."""
+    models, work = prepare(experiment)
+    prepare_output(Path(experiment.options.output))
     results: list[Result] = []
     hopeless: list[str] = []
-    for checkpoint in checkpoints:
+    for checkpoint, options in models:
         results += _run_checkpoint(checkpoint, work, options, progress, hopeless)
-    _check_failed(results, hopeless, options.max_failed)
+    results = described(results, experiment)
+    _check_failed(results, hopeless, experiment.options.max_failed)
     return results
+
+
+def prepare(experiment: Experiment) -> tuple[list[tuple[Checkpoint, RunOptions]], list[Work]]:
+    """The checkpoints of an experiment, each with its options, and what all of them are asked."""
+    options = experiment.options
+    entries = experiment.models or [Entry(name) for name in BUNDLED]
+    tasks = discover(options.tasks_dir)
+    together: dict[RunOptions, list[str]] = {}  # what is loaded in one go shares its data
+    for entry in experiment.tasks:
+        together.setdefault(experiment.own(entry), []).append(entry.what)
+    chosen = [(select(",".join(names), tasks), own) for own, names in together.items()]
+    opened = open_groups(
+        [entry.what for entry in entries],
+        names=[entry.name for entry in entries],
+        offline=options.offline,
+    )
+    bundled = all(entry.what in BUNDLED for entry in entries)
+    place = options.data or ("bundled" if bundled else "hub")
+    work: list[Work] = []
+    for asked, own in chosen:
+        work += [item for item in load_work(asked, place, own) if not _same(item, work)]
+    models = [
+        (checkpoint, experiment.own(entry))
+        for entry, group in zip(entries, opened, strict=True)
+        for checkpoint in group
+    ]
+    return models, with_scorer(work, options)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """A run that an experiment asks for, and what of it is there.
+
+    done, failed  samples that have a record, those that could not be scored among them
+    finished      whether there is a result
+    """
+
+    checkpoint: str
+    task: str
+    directory: Path
+    samples: int
+    done: int
+    failed: int
+    finished: bool
+
+
+def outlook(experiment: Experiment) -> list[Outlook]:
+    """What `run_experiment` would compute and what it would read; no model is loaded."""
+    models, work = prepare(experiment)
+    found = []
+    for checkpoint, options in models:
+        for item in work:
+            directory = _directory(checkpoint, item, options)
+            there = (directory / RECORDS).exists()
+            records = list(read_records(directory, responses=False)) if there else []
+            errors = {record.id: bool(record.error) for record in records}
+            found.append(
+                Outlook(
+                    checkpoint.name,
+                    item.name,
+                    directory,
+                    samples=len(item.samples),
+                    done=len(errors),
+                    failed=sum(errors.values()),
+                    finished=(directory / RESULT).exists(),
+                )
+            )
+    return found
+
+
+def _same(item: Work, others: Sequence[Work]) -> bool:
+    """Whether a task is there already, with the very same samples and requests."""
+    return any(
+        (item.name, item.protocol.options, item.provenance, item.requests)
+        == (other.name, other.protocol.options, other.provenance, other.requests)
+        for other in others
+    )
 
 
 def _check_failed(results: list[Result], hopeless: Sequence[str], allowed: str) -> None:
@@ -242,12 +335,7 @@ def _run_checkpoint(
 
     A run of which no sample could be scored has no result; `hopeless` is told why.
     """
-    directories = [
-        run_directory(
-            Path(options.output), checkpoint.name, item.name, _identity(checkpoint, item, options)
-        )
-        for item in work
-    ]
+    directories = [_directory(checkpoint, item, options) for item in work]
     with ExitStack() as stack:
         for directory in directories:
             if not (directory / RESULT).exists():
@@ -279,6 +367,11 @@ def _run_checkpoint(
                         f" could be scored, so there is no result; the first, {first!r}: {reason}"
                     )
     return [read_result(directory) for directory in directories if (directory / RESULT).exists()]
+
+
+def _directory(checkpoint: Checkpoint, work: Work, options: RunOptions) -> Path:
+    identity = _identity(checkpoint, work, options)
+    return run_directory(Path(options.output), checkpoint.name, work.name, identity)
 
 
 def _identity(checkpoint: Checkpoint, work: Work, options: RunOptions) -> dict[str, Any]:

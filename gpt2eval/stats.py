@@ -7,7 +7,7 @@ document) are drawn together. Random numbers come from the generator that is pas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, sqrt
 from statistics import NormalDist
@@ -292,19 +292,26 @@ def resample(
 
     systems  [units, k] each, k may differ; all of them see the same draws
     """
-    n = len(systems[0])
     sums = [np.empty((resamples, units.shape[1])) for units in systems]
+    for rows, drawn in draws(len(systems[0]), rng, resamples):
+        # One product a system: side by side in one matrix the last bits would depend on the others.
+        for units, out in zip(systems, sums, strict=True):
+            out[rows] = drawn @ units
+    return sums
+
+
+def draws(
+    n: int, rng: np.random.Generator, resamples: int = RESAMPLES
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """How often each of n units is in a resample: some resamples at a time, [rows, n]."""
     block = max(1, CELLS // n)
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
         # How often each unit was drawn, times its statistics: n numbers are read in order, where
         # gathering the drawn rows would copy n * k numbers from all over memory.
         cells = rng.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
-        drawn = np.bincount(cells.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
-        # One product a system: side by side in one matrix the last bits would depend on the others.
-        for units, out in zip(systems, sums, strict=True):
-            out[start : start + rows] = drawn @ units
-    return sums
+        drawn = np.bincount(cells.ravel(), minlength=rows * n).reshape(rows, n)
+        yield slice(start, start + rows), drawn.astype(np.float64)
 
 
 def percentiles(values: NDArray[np.float64], level: float) -> tuple[float, float]:

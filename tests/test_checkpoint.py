@@ -86,7 +86,7 @@ def test_names_differ(tiny_checkpoint: Path, tmp_path: Path) -> None:
     assert names == ["run-a-checkpoint-500", "run-b-checkpoint-500", "tiny"]
     thrice = [c.name for c in open_checkpoints([places[0]] * 3)]
     assert len(set(thrice)) == 3
-    assert open_checkpoints([places[0]])[0].name == "checkpoint-500"
+    assert open_checkpoints([places[0]])[0].name == "run-a-checkpoint-500", "alone as well"
 
 
 def test_trailing_dot_and_slash_do_not_matter(copy: Path) -> None:

@@ -19,6 +19,7 @@ import click
 from gpt2eval import __version__
 from gpt2eval.cli import (
     bench,
+    best,
     check,
     compare,
     explain,
@@ -48,6 +49,7 @@ def app() -> None:
     gpt2eval run                          bundled checkpoints on bundled samples, offline
     gpt2eval run --model gpt2             a checkpoint from the Hugging Face hub
     gpt2eval run --model ./a --model ./b --tasks wikitext2,lambada --data DIR
+    gpt2eval run experiment.yaml          checkpoints x tasks x options from a file
     gpt2eval compare a b                  is b better than a, and is it more than chance?
     gpt2eval check new --baseline old     a gate for CI: fails where a metric may have dropped
     gpt2eval report results               the report of finished runs
@@ -60,6 +62,7 @@ COMMANDS = (
     run,
     report,
     compare,
+    best,
     check,
     rescore,
     verify,

@@ -39,7 +39,7 @@ from gpt2eval.cli.options import run_options
     "--group-by",
     metavar="PATTERN",
     help='Checkpoints are seeds of variants: "{variant}-seed{seed}", a regular expression whose'
-    " only group is the variant, or a .json file of variants. Seeds are the units then.",
+    " only group is the variant, or an experiment file with variants. Seeds are the units then.",
 )
 @click.option("--seed", default=0, metavar="N", show_default=True, help="Seed of the resamples.")
 @click.option("--tasks-dir", metavar="DIR", help="Directory with your own task files.")

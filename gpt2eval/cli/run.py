@@ -5,23 +5,49 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from gpt2eval.cli.options import run_options
 from gpt2eval.errors import SampleError
+from gpt2eval.experiment import of_options, read_experiment
 from gpt2eval.options import RunOptions
 
 
 @click.command("run")
+@click.argument("experiment", metavar="[EXPERIMENT.yaml]", required=False)
 @run_options()
+@click.option(
+    "--dry-run", is_flag=True, help="List what would be computed and what is there, and stop."
+)
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
-def command(quiet: bool, **values: Any) -> None:
+@click.pass_context
+def command(
+    context: click.Context, /, experiment: str | None, dry_run: bool, quiet: bool, **values: Any
+) -> None:
     """Score checkpoints on tasks; print a table and write a report.
 
     Without options it scores the two bundled checkpoints on bundled samples. A run that was
-    interrupted goes on when the same command is given again.
+    interrupted goes on when the same command is given again, and what is finished is read.
+    EXPERIMENT.yaml has models, tasks and options; options of the command line replace its own.
     """
-    options = RunOptions(**values)  # bad values are refused before anything heavy is imported
-    from gpt2eval.evaluation import run_with
+    # Bad values are refused before anything heavy is imported.
+    if experiment is None:
+        meant = of_options(RunOptions(**values))
+    else:
+        typed = [
+            name
+            for name in values
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        ]
+        meant = read_experiment(experiment, {name: values[name] for name in typed})
+    options = meant.options
+    if dry_run:
+        from gpt2eval.evaluation import outlook
+        from gpt2eval.terminal.outlook import show_outlook
+
+        show_outlook(outlook(meant))
+        return
+    from gpt2eval.evaluation import run_experiment
     from gpt2eval.report.folder import check_directory
     from gpt2eval.terminal.progress import progress_bar
 
@@ -29,7 +55,7 @@ def command(quiet: bool, **values: Any) -> None:
     failure = None
     with progress_bar(quiet) as progress:
         try:
-            results = run_with(options, progress)
+            results = run_experiment(meant, progress)
         except SampleError as error:
             results, failure = error.results, error
     if results:

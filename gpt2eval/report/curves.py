@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import PurePath
@@ -10,6 +9,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from gpt2eval.naming import training_step as step_in
 from gpt2eval.report import plots
 from gpt2eval.report.panels import (
     LABEL,
@@ -37,25 +37,24 @@ from gpt2eval.report.text import plain, shorten
 from gpt2eval.results import RECORDS, read_records
 from gpt2eval.types import Result
 
-# "checkpoint-500", "step_1000", "global_step20k", "iter=3": a word for steps, then their number.
-_STEP = re.compile(
-    r"(?<![a-z])(?:checkpoint|ckpt|global[-_]?step|steps?|iter(?:ation)?s?)[-_=]?"
-    r"(\d+)([km]?)(?![a-z0-9])",
-    re.IGNORECASE,
-)
-_THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
-
 
 def training_step(result: Result) -> tuple[str, int] | None:
-    """The run that a checkpoint belongs to and its step, from its name or its path."""
-    name = str(result.checkpoint.get("name", ""))
-    path = PurePath(str(result.checkpoint.get("path", "")))
+    """The run that a checkpoint belongs to and its step.
+
+    They are those of the experiment file, if one was given; else from its name or its path.
+    """
+    checkpoint = result.checkpoint
+    name = str(checkpoint.get("name", ""))
+    path = PurePath(str(checkpoint.get("path", "")))
+    told = checkpoint.get("step")
     for text, elsewhere in ((name, path.parent.name), (path.name, path.parent.name)):
-        found = list(_STEP.finditer(text))
-        if found:
-            last = found[-1]
-            run = (text[: last.start()] + text[last.end() :]).strip("-_./= ")
-            return run or elsewhere or "checkpoint", int(last[1]) * _THOUSANDS[last[2].lower()]
+        found = step_in(text)
+        if found or told is not None:
+            run, step = found or ("", 0)
+            named = " ".join(
+                str(checkpoint[key]) for key in ("variant", "seed") if key in checkpoint
+            )
+            return named or run or elsewhere or "checkpoint", step if told is None else int(told)
     return None
 
 
