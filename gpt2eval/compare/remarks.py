@@ -9,7 +9,7 @@ from dataclasses import asdict
 from gpt2eval.compare.selection import baseline_label, by_task, label
 from gpt2eval.labels import is_bundled
 from gpt2eval.results import Found, finite
-from gpt2eval.types import Comparison, Result
+from gpt2eval.types import Comparison, Result, Split
 
 
 def remarks(found: Found, baseline: str | None = None, group_by: str | None = None) -> list[str]:
@@ -45,11 +45,14 @@ def one_sided(labelled: Sequence[tuple[str, Result]], first: str) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def as_text(comparisons: Sequence[Comparison], said: Sequence[str]) -> str:
-    """JSON with all numbers in full: {"format", "comparisons", "remarks"}."""
+def as_text(
+    comparisons: Sequence[Comparison], said: Sequence[str], splits: Sequence[Split] = ()
+) -> str:
+    """JSON with all numbers in full: {"format", "comparisons", "remarks"}, and "splits" if any."""
     content = {
         "format": 1,
         "comparisons": [asdict(comparison) for comparison in comparisons],
         "remarks": list(said),
+        **({"splits": [asdict(one) for one in splits]} if splits else {}),
     }
     return json.dumps(finite(content), ensure_ascii=False, indent=2, allow_nan=False)
