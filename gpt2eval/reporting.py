@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gpt2eval.compare import compare_where_possible
+from gpt2eval.compare.best import best
+from gpt2eval.errors import ComparisonError, UsageError
+from gpt2eval.experiment import described, read_experiment
+from gpt2eval.labels import training_step
+from gpt2eval.overlap import read_overlap
+from gpt2eval.overlap.split import Rule, split
 from gpt2eval.report import write_report
+from gpt2eval.report.sections import group
 from gpt2eval.results import Found, find_results
 from gpt2eval.types import Result
 
@@ -20,25 +27,36 @@ def report(
     style: str = "",
     intervals: bool = False,
     tasks_dir: str | Path | None = None,
+    experiment: str | Path | None = None,
+    overlap: str | Path | None = None,
+    rule: Rule | None = None,
 ) -> tuple[Path, Found]:
     """Write the report of the results with these names; its page, and what was found.
 
     names      as `find_results` takes them
     baseline   checkpoint that the others are compared with; None: the first
     tasks_dir  directory with task files of the user's own
+    experiment  file that says variant, seed and step of checkpoints, for the learning curves
+    overlap    what `gpt2eval overlap` wrote: scores on clean and on overlapping samples
+    rule       when a sample overlaps
 
     The other arguments are those of `write_report`. Raises UsageError for a name that leads to no
     result and for a baseline that is not among the checkpoints.
     """
     found = find_results(names)
+    results = found.results
+    if experiment is not None:
+        results = described(results, read_experiment(experiment))
     page = report_results(
-        found.results,
+        results,
         directory,
         baseline=baseline,
         title=title,
         style=style,
         intervals=intervals,
         tasks_dir=tasks_dir,
+        overlap=overlap,
+        rule=rule,
     )
     return page, found
 
@@ -52,6 +70,8 @@ def report_results(
     style: str = "",
     intervals: bool = False,
     tasks_dir: str | Path | None = None,
+    overlap: str | Path | None = None,
+    rule: Rule | None = None,
 ) -> Path:
     """`report` of results that are at hand; the path of its page.
 
@@ -59,13 +79,49 @@ def report_results(
     named. What cannot be compared is left out, and the page says why.
     """
     comparisons, left_out = compare_where_possible(results, baseline=baseline, tasks_dir=tasks_dir)
+    chosen, more = _chosen(results, tasks_dir)
+    rule = rule or Rule()
+    splits = (
+        split(results, read_overlap(overlap), rule, tasks_dir=tasks_dir)
+        if overlap is not None
+        else ()
+    )
     return write_report(
         results,
         directory,
         title=title,
         comparisons=comparisons,
-        left_out=left_out,
+        left_out=[*left_out, *more],
         baseline=comparisons[0].baseline if comparisons else "",
         style=style,
         intervals=intervals,
+        chosen=chosen,
+        splits=splits,
+        rule=str(rule),
     )
+
+
+def _chosen(
+    results: Sequence[Result], tasks_dir: str | Path | None
+) -> tuple[dict[tuple[str, str], tuple[int, frozenset[int]]], list[str]]:
+    """The best step of each training run by the main metric of each task, and why there is none."""
+    chosen: dict[tuple[str, str], tuple[int, frozenset[int]]] = {}
+    problems = []
+    for section in group(results):
+        runs: dict[str, list[Result]] = {}
+        for result in section.results.values():
+            if (step := training_step(result)) and result.task.get("kind") != "speed":
+                runs.setdefault(step[0], []).append(result)
+        metric, shown = next(iter(section.metrics.items()), ("", None))
+        for run, members in runs.items():
+            if shown is None or shown.higher_is_better is None or len(members) < 2:
+                continue
+            try:
+                found = best(members, f"{section.first.name}/{metric}", tasks_dir=tasks_dir)
+            except (ComparisonError, UsageError) as error:
+                problems.append(f"the checkpoints of {run} with each other: {error}")
+                continue
+            steps = [(one.step, one.member) for one in found.candidates if one.step is not None]
+            within = frozenset(step for step, member in steps if member)
+            chosen[section.title, run] = (steps[0][0], within)
+    return chosen, [" ".join(words.split()) for words in problems]

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "metrics": NOUNS | {"task", "stats"},
     "recipes": NOUNS | {"data", "task", "metrics"},
     "results": NOUNS | {"task", "metrics", "stats"},
-    "labels": {"types"},
+    "labels": {"types", "naming"},
     "options": {"errors"},
     "experiment": NOUNS | {"options"},
     "significance": {"stats"},

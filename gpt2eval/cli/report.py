@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gpt2eval.cli.options import overlap_options
 from gpt2eval.naming import visible
 
 
@@ -29,6 +30,10 @@ from gpt2eval.naming import visible
     help="A matplotlib style for the plots: its name, or a .mplstyle file.",
 )
 @click.option("--intervals", is_flag=True, help="Print intervals in the LaTeX tables too.")
+@click.option(
+    "--experiment", metavar="FILE", help="Experiment file that says the steps of checkpoints."
+)
+@overlap_options
 @click.option("--tasks-dir", metavar="DIR", help="Directory with your own task files.")
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
 def command(
@@ -38,6 +43,10 @@ def command(
     title: str,
     style: str,
     intervals: bool,
+    experiment: str | None,
+    overlap_file: str | None,
+    overlap_words: int,
+    overlap_above: float,
     tasks_dir: str | None,
     quiet: bool,
 ) -> None:
@@ -50,6 +59,7 @@ def command(
     gpt2eval report results --output reports/all
     gpt2eval report results/a 'results/b*' --baseline a --intervals
     """  # noqa: D301 (click wants the character itself)
+    from gpt2eval.overlap.split import Rule
     from gpt2eval.report.folder import check_directory
     from gpt2eval.reporting import report
 
@@ -62,6 +72,9 @@ def command(
         style=style,
         intervals=intervals,
         tasks_dir=tasks_dir,
+        experiment=experiment,
+        overlap=overlap_file,
+        rule=Rule(overlap_words, overlap_above),
     )
     for directory in found.unfinished:
         click.echo(visible(f"left out, since it has not finished: {directory}"), err=True)

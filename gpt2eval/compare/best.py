@@ -14,14 +14,14 @@ from gpt2eval.compare.comparable import check_comparable
 from gpt2eval.compare.functions import shared_function
 from gpt2eval.compare.records import Run, read_run, units_of
 from gpt2eval.compare.selection import label, wanted_metrics
+from gpt2eval.compare.verdicts import FEW_UNITS
 from gpt2eval.errors import ComparisonError, UsageError
-from gpt2eval.labels import is_bundled
-from gpt2eval.naming import training_step
+from gpt2eval.labels import is_bundled, training_step
 from gpt2eval.results import Found, finite
-from gpt2eval.stats import LEVEL, RESAMPLES
+from gpt2eval.stats import LEVEL
 from gpt2eval.task import discover
 from gpt2eval.types import Estimate, Result
-from gpt2eval.winner import Choice, choose
+from gpt2eval.winner import RESAMPLES, Choice, choose
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -181,8 +181,10 @@ def _same_units(
             f"{ours.result.name}: {int(held.sum())} units; a choice needs two samples or more"
         )
     lost = len(ours.ids) + ours.failed - len(shared)
-    note = f"{lost:,} samples that failed for some are left out" if lost else ""
-    return [units[held] for units in systems], function.value, n, note
+    notes = [f"{lost:,} samples that failed for some are left out"] if lost else []
+    if held.sum() < FEW_UNITS:
+        notes.append(f"{int(held.sum())} units: set and interval are rough")
+    return [units[held] for units in systems], function.value, n, "; ".join(notes)
 
 
 def _check_same(first: str, ours: Run, other: str, theirs: Run) -> None:
@@ -247,7 +249,7 @@ def _told(
                 value - top,
                 float(choice.p[number]),
                 int(number) in members,
-                step_of(result),
+                step[1] if (step := training_step(result)) else None,
             )
         )
     low, high = sorted((back(choice.low), back(choice.high)))
@@ -272,17 +274,6 @@ def _told(
         ),
         note=note,
     )
-
-
-def step_of(result: Result) -> int | None:
-    """The training step of a checkpoint: as an experiment file says it, else as its name does."""
-    told = result.checkpoint.get("step")
-    if told is not None:
-        return int(told)
-    for text in (result.checkpoint.get("name", ""), Path(str(result.checkpoint.get("path"))).name):
-        if found := training_step(str(text)):
-            return found[1]
-    return None
 
 
 def remarks(found: Found, chosen: Best) -> list[str]:
