@@ -271,7 +271,8 @@ if __name__ == "__main__":
         found = repeated_choices(make, 2_000)
         print(
             f"  {name}: {100 * found.covered:.1f} %, {found.members:.1f},"
-            f" {100 * found.interval:.1f} %, {found.naive:+.4f}, {found.corrected:+.4f} (standard error {found.error:.4f})",
+            f" {100 * found.interval:.1f} %, {found.naive:+.4f},"
+            f" {found.corrected:+.4f} (standard error {found.error:.4f})",
             flush=True,
         )
     print(f"smallest difference shown: {100 * rate(mcnemar_finds, 10_000):.2f} %")
