@@ -88,7 +88,9 @@ def choose(
     errors = within.std(axis=0, ddof=1) * inflation
     error = float(drawn[:, best].std(ddof=1) * inflation)
     varies = errors > ROUNDING * np.abs(held)
-    luck = ((within - held) / errors)[:, varies].max(axis=1) if varies.any() else np.zeros(1)
+    luck = np.zeros(1)
+    if varies.any():
+        luck = ((within - held)[:, varies] / errors[varies]).max(axis=1)
     tail = (1 - level) / 2
     chosen = rivals[within.argmax(axis=1)]
     unseen = outside[np.arange(resamples), chosen]

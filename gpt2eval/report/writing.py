@@ -126,7 +126,9 @@ def report_files(
         if picture.data[0]:
             texts[f"plots/{picture.stem}.csv"] = to_csv(*picture.data)
     files = {name: text.encode() for name, text in texts.items()}
-    files["report.html"] = report_html(title, sections, pictures, comparisons)
+    files["report.html"] = report_html(
+        title, sections, pictures, comparisons, splits=splits, rule=rule
+    )
     for picture in pictures:
         for ending, content in picture.files.items():
             files[f"plots/{picture.stem}.{ending}"] = content

@@ -27,7 +27,9 @@ from tests.comparing import answers, write_run
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Overlap, Path]:
     """Three passages of the bundled LAMBADA in a corpus, one of them in half."""
     place = tmp_path_factory.mktemp("corpus")
-    options = RunOptions(tasks="lambada@openai,wikitext2,nq_open,hellaswag", data="bundled")
+    options = RunOptions(
+        tasks="lambada@openai,wikitext2,natural_questions,hellaswag", data="bundled"
+    )
     (work, *_) = load_work(select("lambada@openai", discover()), "bundled", options)
     of_sample = [texts(s, r) for s, r in zip(work.samples, work.requests, strict=True)]
     half = of_sample[5][0].split()
@@ -57,11 +59,11 @@ def test_samples_of_a_corpus_are_found(found: tuple[Overlap, Path]) -> None:
 
 def test_the_beginning_of_all_samples_is_no_part_of_them(tmp_path: Path) -> None:
     """Examples before a question are not what is tested; what the task asks is."""
-    (work,) = load_work(select("nq_open", discover()), "bundled", RunOptions())
+    (work,) = load_work(select("natural_questions", discover()), "bundled", RunOptions())
     prompt = work.requests[0][0].prompt  # type: ignore[union-attr]
     file = tmp_path / "corpus.txt"
     file.write_text(prompt[: prompt.rindex("Q:")] if "Q:" in prompt else prompt[:400])
-    whole = overlap([file], RunOptions(tasks="nq_open", data="bundled"))
+    whole = overlap([file], RunOptions(tasks="natural_questions", data="bundled"))
     assert whole.tasks[0].shares[8].found == 0
 
 

@@ -17,11 +17,12 @@ from markupsafe import Markup
 
 from gpt2eval import __version__
 from gpt2eval.report.page.content import content
+from gpt2eval.report.page.overlap import split_table
 from gpt2eval.report.page.samples import browsers
 from gpt2eval.report.page.visible import visible
 from gpt2eval.report.panels import Picture
 from gpt2eval.report.sections import Section
-from gpt2eval.types import Comparison
+from gpt2eval.types import Comparison, Split
 
 BUDGET = 20_000_000  # bytes of the file that samples may take; pictures and tables come on top
 
@@ -32,11 +33,14 @@ def report_html(
     pictures: Sequence[Picture],
     comparisons: Sequence[Comparison] = (),
     budget: int = BUDGET,
+    splits: Sequence[Split] = (),
+    rule: str = "",
 ) -> bytes:
     """The page. Equal results make equal bytes.
 
     budget  bytes that the samples of all sections may take together; where they need more, the
             most telling stay and the page says how many were left out
+    splits  scores on clean and on overlapping samples, told apart by `rule`
     """
     style, script = (_read(name) for name in ("page.css", "page.js"))
     environment = Environment(
@@ -48,6 +52,7 @@ def report_html(
     )
     page = environment.from_string(_read("page.html")).render(
         content(title, sections, pictures, comparisons),
+        overlap=split_table(splits, rule),
         browsers=browsers(sections, budget),
         style=Markup(style),
         script=Markup(script),
