@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpt2eval.compare.comparable import check_comparable
-from gpt2eval.compare.functions import shared_function
+from gpt2eval.compare.functions import Function, shared_function
 from gpt2eval.compare.records import Run, read_run, units_of
 from gpt2eval.compare.selection import label, wanted_metrics
 from gpt2eval.compare.verdicts import FEW_UNITS
@@ -157,7 +157,8 @@ def _same_units(
     for one, run in read.items():
         if not run.failed and not any(other.failed for other in read.values()):
             _check_same(first, ours, one, run)
-    tasks, functions = discover(tasks_dir), {}
+    tasks = discover(tasks_dir)
+    functions: dict[str, Function] = {}
     function = None
     for _, run in others:
         function = shared_function(ours, run, metric, functions, tasks)
