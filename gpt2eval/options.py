@@ -29,7 +29,8 @@ class RunOptions:
     """
 
     models: tuple[str, ...] = _option(
-        "Checkpoint: a directory, a hub id, or demo-base / demo-tuned. May be given several times."
+        "Checkpoint: a directory, a glob ('runs/*/checkpoint-*'), a hub id, or demo-base /"
+        " demo-tuned. May be given several times."
         "  [default: the two bundled checkpoints]",
         default=(),
         flag="--model",

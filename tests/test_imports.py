@@ -58,7 +58,7 @@ HEAVY = ("torch", "transformers", "datasets", "numpy", "pandas", "matplotlib", "
 # Rooms that work on files, without the engine's weight.
 WEIGHTLESS = ["types", "errors", "task", "data", "metrics", "stats", "results", "report"]
 WEIGHTLESS += ["labels", "significance", "compare", "check"]
-WEIGHTLESS += ["reporting", "peers"]
+WEIGHTLESS += ["reporting", "peers", "experiment", "winner", "overlap", "overlap.split"]
 
 
 def imported(path: Path, package: str) -> Iterator[tuple[int, str]]:
