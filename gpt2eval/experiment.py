@@ -281,8 +281,7 @@ class _Reader:
                 )
             if name in row:
                 raise self._wrong((*at, key), key, "each key once")
-            if (*at, key) in self.lines:
-                self.lines[(*at, name)] = self.lines[(*at, key)]
+            self.lines.setdefault((*at, name), self.lines.get((*at, key), 0))
             row[name] = item
         return row
 

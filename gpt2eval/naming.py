@@ -65,7 +65,7 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
     for part in PurePath(text).parts:
         step = training_step(part)
         if step is not None:
-            keys += [(1, 0, step[0]), (0, step[1], "")]
+            keys += [(1, 0, step[0]), (0, step[1], ""), (1, 0, part)]
             continue
         for piece in filter(None, re.split(r"([0-9]+)", part)):
             keys.append(

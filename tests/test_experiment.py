@@ -113,7 +113,7 @@ def test_every_option_of_a_run_is_a_key(tmp_path: Path) -> None:
         ("seed: 1\nlimit: 2\nlimit_first: 3", "line 2: --limit 2 and --limit-first 3 exclude"),
         ("models:\n- path: a\n  dtyp: x", "line 3: unknown key 'dtyp'; did you mean 'dtype'?"),
         ("models:\n- path: a\n  dtype: int8", "line 3: --dtype 'int8': expected one of float32"),
-        ("models:\n- path: a\n  limit: 3", "line 3: unknown key 'limit'; did you mean"),
+        ("models:\n- path: a\n  limit: 3", "line 3: unknown key 'limit'; expected one of path"),
         ("models:\n- name: a", "line 2: has no path; expected path: ..."),
         ("models:\n- {path: a, seed: 1}", "line 2: has seed but no name"),
         ("models:\n- {path: a, name: b c}", "line 2: models.name: 'b c'; expected a name such as"),
