@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,8 @@ from gpt2eval.compare.verdicts import FEW_UNITS
 from gpt2eval.errors import ComparisonError, UsageError
 from gpt2eval.labels import is_bundled, training_step
 from gpt2eval.results import Found, finite
-from gpt2eval.stats import LEVEL
+from gpt2eval.stats import FEW_UNITS as FEW_THAT_DIFFER
+from gpt2eval.stats import LEVEL, wilson
 from gpt2eval.task import discover
 from gpt2eval.types import Estimate, Result
 from gpt2eval.winner import RESAMPLES, Choice, choose
@@ -121,8 +122,10 @@ def best(
         raise UsageError(
             f"--metric {metric!r}: {name} has no better direction, so there is no best"
         )
-    systems, value, n, note = _same_units(runs, name, tasks_dir)
-    choice = _choose(systems, value, shown, seed, level)
+    systems, function, n, note = _same_units(runs, name, tasks_dir)
+    choice = _choose(systems, function.value, shown, seed, level)
+    if function.kind == "share":
+        choice = _with_few(choice, len(systems[0]), len(systems), level)
     return _told(task, name, runs, choice, (shown, level, seed, n, len(systems[0]), note))
 
 
@@ -147,7 +150,7 @@ def _meant(labelled: Sequence[tuple[str, Result]], metric: str) -> tuple[str, st
 
 def _same_units(
     runs: Mapping[str, Result], metric: str, tasks_dir: str | Path | None
-) -> tuple[list[NDArray[np.float64]], Value, int, str]:
+) -> tuple[list[NDArray[np.float64]], Function, int, str]:
     """Statistics [units, k] of each checkpoint on the samples all have, and what they give."""
     read = {one: read_run(result) for one, result in runs.items()}
     (first, ours), *others = read.items()
@@ -185,7 +188,7 @@ def _same_units(
     notes = [f"{lost:,} samples that failed for some are left out"] if lost else []
     if held.sum() < FEW_UNITS:
         notes.append(f"{int(held.sum())} units: set and interval are rough")
-    return [units[held] for units in systems], function.value, n, "; ".join(notes)
+    return [units[held] for units in systems], function, n, "; ".join(notes)
 
 
 def _check_same(first: str, ours: Run, other: str, theirs: Run) -> None:
@@ -217,6 +220,19 @@ def _choose(
         return choose(systems, score, np.random.default_rng(seed), level=level)
     except ValueError as error:
         raise ComparisonError(f"{error}; there is nothing to choose from") from error
+
+
+def _with_few(choice: Choice, units: int, systems: int, level: float) -> Choice:
+    """Where nearly all units of the best agree, so do resamples: Wilson's interval instead.
+
+    Its lower bound is at the level that holds for all systems at once (Bonferroni).
+    """
+    right = float(choice.scores[choice.best]) * units
+    if min(right, units - right) >= FEW_THAT_DIFFER:
+        return choice
+    low, _ = wilson(right, units, 1 - (1 - level) / systems)
+    _, high = wilson(right, units, level)
+    return replace(choice, low=low, high=high)
 
 
 def _told(
@@ -254,6 +270,8 @@ def _told(
             )
         )
     low, high = sorted((back(choice.low), back(choice.high)))
+    if equal := [one.checkpoint for one in candidates[1:] if one.behind == 0]:
+        note = "; ".join(filter(None, (note, f"as good to the last digit: {', '.join(equal)}")))
     return Best(
         task=task,
         metric=metric,

@@ -49,7 +49,7 @@ FIXED: dict[Any, Any] = {
 # The markers tell checkpoints apart without any colour.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 GREY = "#666666"
-RING: dict[str, Any] = {"marker": "o", "markersize": 8, "markeredgewidth": 0.9}
+RING: dict[str, Any] = {"marker": "o", "markersize": 7, "markeredgewidth": 0.7}
 
 _HOUSE = files("gpt2eval") / "report" / "gpt2eval.mplstyle"
 
@@ -268,7 +268,7 @@ def draw_learning(
         best, members = marks.get(run, (None, ()))
         for step, value in line:
             if step == best or step in members:
-                shape = {"marker": "*", "markersize": 11} if step == best else RING
+                shape = {"marker": "*", "markersize": 9} if step == best else RING
                 filling = style["color"] if step == best else "none"
                 ax.plot(step, value, color=style["color"], markerfacecolor=filling, **shape)
         if line:

@@ -17,7 +17,7 @@ def splits_markdown(splits: Sequence[Split], rule: str) -> str:
         name = with_arrow(one.metric, one.estimates["all"].higher_is_better)
         estimates = [one.estimates.get(kind) for kind in kinds]
         cells = [f"{format_estimate(e)}, n {e.n:,}" if e else "" for e in estimates]
-        rows.append([*map(markdown, (one.task, one.checkpoint, name, *cells))])
+        rows.append([*map(markdown, (one.task, one.checkpoint, name)), *cells])
     return "\n\n".join(
         [
             "## Overlap with a training corpus",

@@ -13,6 +13,7 @@ from gpt2eval.compare.best import as_text, best, remarks
 from gpt2eval.compare.selection import find
 from gpt2eval.errors import ComparisonError, UsageError
 from gpt2eval.experiment import described, read_experiment
+from gpt2eval.stats import wilson
 from gpt2eval.types import Result
 from tests.comparing import answers, write_run
 
@@ -89,6 +90,20 @@ def test_a_ruined_checkpoint_does_not_win(tmp_path: Path) -> None:
     assert found.candidates[-1].checkpoint == "ruined"
     assert not found.candidates[-1].member
     json.loads(as_text(found, []))
+
+
+def test_nothing_right_is_no_certainty(tmp_path: Path) -> None:
+    for name in ("x", "y", "z"):
+        write_run(tmp_path, name, {"accuracy": [(0.0, 1.0)] * 30})
+    found = best(find(["*"], str(tmp_path)).results, "accuracy")
+    assert (found.value, found.corrected, found.low) == (0, 0, 0)
+    assert found.high == pytest.approx(wilson(0, 30)[1])
+    assert found.members == ["x", "y", "z"]
+    assert found.note == "as good to the last digit: y, z"
+    write_run(tmp_path, "all", {"accuracy": [(1.0, 1.0)] * 30})
+    found = best(find(["*"], str(tmp_path)).results, "accuracy")
+    assert (found.members, found.high) == (["all"], 1)
+    assert found.low == pytest.approx(wilson(30, 30, 1 - 0.05 / 4)[0])
 
 
 def test_few_units_are_said_to_be_few(tmp_path: Path) -> None:
