@@ -300,7 +300,7 @@ class _Reader:
         except OSError as error:
             raise UsageError(
                 f"experiment file {str(self.path)!r} cannot be read ({error.strerror}); expected a"
-                " YAML file with models and tasks"
+                " YAML file with models and tasks; a checkpoint is given by --model"
             ) from error
         except UnicodeDecodeError as error:
             raise UsageError(f"{self.path} is not UTF-8 ({error}); save it as UTF-8") from error

@@ -16,13 +16,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpt2eval.errors import DataError
 from gpt2eval.naming import natural_key
 from gpt2eval.overlap.ngrams import Wanted, hash_runs, hash_words
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 BLOCK = 1 << 18  # bytes read and characters hashed at a time: they stay in the processor's cache
 UNBROKEN = 1 << 24  # bytes without a space, after which a text is cut anyhow
@@ -78,27 +81,38 @@ def _scan_file(path: Path, wanted: Mapping[int, Wanted], on_bytes: Callable[[int
             pieces = _lines(path, watched) if _kind(path) in LINES else _texts(path, watched)
             for batch in _batches(pieces):
                 texts = [text if text.isascii() else text.lower() for text, _ in batch]
-                lengths = np.array([len(text) + 1 for text in texts])
+                begins = [begin for _, begin in batch]
                 hashes, starts = hash_words(" ".join(texts))
-                documents += sum(begins for _, begins in batch)
+                documents += sum(begins)
                 words += len(hashes)
-                piece = np.searchsorted(np.cumsum(lengths), starts, side="right")
-                document = np.cumsum([begins for _, begins in batch])[piece]
-                if batch[0][1]:
-                    tail = tail[:0]
+                tail = tail[:0] if begins[0] else tail
                 hashes = np.concatenate([tail, hashes])
-                document = np.concatenate([np.zeros(len(tail), document.dtype), document])
+                document = _documents(texts, begins, starts, len(tail)) if any(begins[1:]) else None
                 for size, runs in zip(sizes, hash_runs(hashes, sizes), strict=True):
-                    if len(batch) > 1 and len(runs):
-                        runs = runs[document[size - 1 :] == document[: 1 - size or None]]
+                    if document is not None and len(runs):
+                        runs = runs[document[size - 1 :] == document[: 1 - size]]
                     wanted[size].see(runs)
-                last = sum(begins for _, begins in batch)
-                tail = hashes[document == last][-most:] if len(batch) > 1 else hashes[-most:]
+                if document is not None:
+                    hashes = hashes[document == sum(begins)]
+                tail = hashes[-most:]
             while watched.read(BLOCK):  # what an unpacker leaves unread belongs to the digest
                 pass
     except UNREADABLE as error:
         raise DataError(f"{path} cannot be read: {error}; copy or unpack it again") from error
     return Source(str(path), watched.count, watched.digest.hexdigest(), documents, words)
+
+
+def _documents(
+    texts: Sequence[str], begins: Sequence[bool], starts: NDArray[np.intp], before: int
+) -> NDArray[np.intp]:
+    """The document of each word: of some words before, which go on, and of those that start here.
+
+    texts   that were joined by one character
+    begins  whether a document begins with each of them
+    """
+    ends = np.cumsum([len(text) + 1 for text in texts])
+    of_words = np.cumsum(begins)[np.searchsorted(ends, starts, side="right")]
+    return np.concatenate([np.zeros(before, np.intp), of_words])
 
 
 def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
@@ -108,7 +122,7 @@ def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
     for piece in pieces:
         batch.append(piece)
         length += len(piece[0])
-        if length >= BLOCK:
+        if 2 * length >= BLOCK:
             yield batch
             batch, length = [], 0
     if batch:
