@@ -161,7 +161,7 @@ class Open:
 def run(
     *,
     models: str | Path | Sequence[str | Path] = (),
-    tasks: str = "",
+    tasks: str | None = None,
     experiment: str | Path | None = None,
     progress: Progress | None = None,
     **options: Any,
@@ -186,7 +186,7 @@ def run(
         given["models"] = (str(models),)
     elif models:
         given["models"] = tuple(map(str, models))
-    if tasks:
+    if tasks is not None:
         given["tasks"] = tasks
     if experiment is not None:
         return run_experiment(read_experiment(experiment, given), progress or Silent())
