@@ -67,6 +67,11 @@ class Experiment:
     tasks: Sequence[Entry]
     variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
+    @property
+    def particular(self) -> bool:
+        """Whether an entry has a name or options that the options of all do not say."""
+        return any(entry.name or entry.options for entry in (*self.models, *self.tasks))
+
     def own(self, entry: Entry) -> RunOptions:
         """The options of one entry."""
         return replace(self.options, **_over({}, entry.options))

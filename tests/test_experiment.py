@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt2eval.errors import Gpt2EvalError, UsageError
-from gpt2eval.evaluation import outlook, prepare
+from gpt2eval.evaluation import prepare_all
 from gpt2eval.evaluation import run as run_all
 from gpt2eval.experiment import FIELDS, LIMIT, Experiment, described, of_options, read_experiment
 from gpt2eval.options import RunOptions
+from gpt2eval.outlook import outlook
 from tests.checkpoints import make_checkpoint
 
 
@@ -251,6 +252,13 @@ def test_only_what_is_missing_is_computed(runs: Path) -> None:
     assert described(kept, of_options(RunOptions())) == kept
 
 
+def test_workers_are_not_told_what_is_an_entrys_own(runs: Path) -> None:
+    file = runs / "own.yaml"
+    file.write_text("models: [{path: runs/b/checkpoint-500, name: x}]\ntasks: lambada\n")
+    with pytest.raises(UsageError, match="--workers: the experiment file has models or tasks"):
+        run_all(experiment=file, workers=2)
+
+
 def test_half_a_run_is_told(runs: Path) -> None:
     file = runs / "half.yaml"
     file.write_text(
@@ -271,12 +279,12 @@ def test_a_glob_says_what_it_matched_in_vain(runs: Path) -> None:
     file.write_text("models: [runs/b/checkpoint-*]\ndata: bundled\ntasks: lambada\n")
     try:
         with pytest.raises(Gpt2EvalError, match=r"matches 2 paths, of which 1 cannot be scored"):
-            prepare(read_experiment(file))
+            prepare_all(read_experiment(file))
     finally:
         (runs / "runs" / "b" / "checkpoint-900").rmdir()
     file.write_text("models: [none/*]\ndata: bundled\n")
     with pytest.raises(Gpt2EvalError, match="matches nothing here"):
-        prepare(read_experiment(file))
+        prepare_all(read_experiment(file))
     file.write_text("models: [{path: runs/a/*, name: x}]\ndata: bundled\n")
     with pytest.raises(Gpt2EvalError, match="is 2 checkpoints, which cannot all be called 'x'"):
-        prepare(read_experiment(file))
+        prepare_all(read_experiment(file))

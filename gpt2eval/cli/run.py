@@ -42,7 +42,7 @@ def command(
         meant = read_experiment(experiment, {name: values[name] for name in typed})
     options = meant.options
     if dry_run:
-        from gpt2eval.evaluation import outlook
+        from gpt2eval.outlook import outlook
         from gpt2eval.terminal.outlook import show_outlook
 
         show_outlook(outlook(meant))
@@ -58,6 +58,13 @@ def command(
             results = run_experiment(meant, progress)
         except SampleError as error:
             results, failure = error.results, error
+    if options.shard is not None:
+        if not quiet:
+            click.echo(
+                f"Shard {options.shard} is scored. When all are: gpt2eval merge, with the same"
+                " options"
+            )
+        return
     if results:
         # Not before the models are gone: reports and tables bring a hundred megabytes of libraries.
         from gpt2eval.reporting import report_results

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from gpt2eval.evaluation import Outlook
+from gpt2eval.outlook import Outlook
 from gpt2eval.terminal import Text
 from gpt2eval.terminal.comparisons import wide_console
 
