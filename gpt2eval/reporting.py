@@ -10,6 +10,7 @@ from gpt2eval.compare.best import best
 from gpt2eval.errors import ComparisonError, UsageError
 from gpt2eval.experiment import described, read_experiment
 from gpt2eval.labels import training_step
+from gpt2eval.options import ReportOptions
 from gpt2eval.overlap import read_overlap
 from gpt2eval.overlap.split import Rule, split
 from gpt2eval.report import write_report
@@ -17,84 +18,67 @@ from gpt2eval.report.sections import group
 from gpt2eval.results import Found, find_results
 from gpt2eval.types import Result
 
+DEFAULTS = ReportOptions()
+RULE = Rule()
+
 
 def report(
     names: Sequence[str],
     directory: str | Path,
+    options: ReportOptions = DEFAULTS,
     *,
-    baseline: str | None = None,
-    title: str = "",
-    style: str = "",
-    intervals: bool = False,
-    tasks_dir: str | Path | None = None,
-    experiment: str | Path | None = None,
     overlap: str | Path | None = None,
-    rule: Rule | None = None,
+    rule: Rule = RULE,
 ) -> tuple[Path, Found]:
     """Write the report of the results with these names; its page, and what was found.
 
-    names      as `find_results` takes them
-    baseline   checkpoint that the others are compared with; None: the first
-    tasks_dir  directory with task files of the user's own
-    experiment  file that says variant, seed and step of checkpoints, for the learning curves
-    overlap    what `gpt2eval overlap` wrote: scores on clean and on overlapping samples
-    rule       when a sample overlaps
+    names    as `find_results` takes them
+    overlap  what `gpt2eval overlap` wrote: scores on clean and on overlapping samples
+    rule     when a sample overlaps
 
-    The other arguments are those of `write_report`. Raises UsageError for a name that leads to no
-    result and for a baseline that is not among the checkpoints.
+    Raises UsageError for a name that leads to no result and for a baseline that is not among the
+    checkpoints.
     """
     found = find_results(names)
-    results = found.results
-    if experiment is not None:
-        results = described(results, read_experiment(experiment))
-    page = report_results(
-        results,
-        directory,
-        baseline=baseline,
-        title=title,
-        style=style,
-        intervals=intervals,
-        tasks_dir=tasks_dir,
-        overlap=overlap,
-        rule=rule,
-    )
-    return page, found
+    return report_results(found.results, directory, options, overlap=overlap, rule=rule), found
 
 
 def report_results(
     results: Sequence[Result],
     directory: str | Path,
+    options: ReportOptions = DEFAULTS,
     *,
-    baseline: str | None = None,
-    title: str = "",
-    style: str = "",
-    intervals: bool = False,
-    tasks_dir: str | Path | None = None,
     overlap: str | Path | None = None,
-    rule: Rule | None = None,
+    rule: Rule = RULE,
 ) -> Path:
     """`report` of results that are at hand; the path of its page.
 
     Checkpoints are compared on every task that they share, with the first where no baseline is
     named. What cannot be compared is left out, and the page says why.
     """
-    comparisons, left_out = compare_where_possible(results, baseline=baseline, tasks_dir=tasks_dir)
-    chosen, more = _chosen(results, tasks_dir)
-    rule = rule or Rule()
+    if options.experiment is not None:
+        results = described(results, read_experiment(options.experiment))
+    comparisons, left_out = compare_where_possible(
+        results,
+        baseline=options.baseline,
+        allow_intersection=options.allow_intersection,
+        tasks_dir=options.tasks_dir,
+    )
+    chosen, more = _chosen(results, options.tasks_dir)
     splits = (
-        split(results, read_overlap(overlap), rule, tasks_dir=tasks_dir)
+        split(results, read_overlap(overlap), rule, tasks_dir=options.tasks_dir)
         if overlap is not None
         else ()
     )
     return write_report(
         results,
         directory,
-        title=title,
+        title=options.title,
         comparisons=comparisons,
         left_out=[*left_out, *more],
         baseline=comparisons[0].baseline if comparisons else "",
-        style=style,
-        intervals=intervals,
+        style=options.style,
+        intervals=options.intervals,
         chosen=chosen,
         splits=splits,
         rule=str(rule),

@@ -292,11 +292,21 @@ def resample(
 
     systems  [units, k] each, k may differ; all of them see the same draws
     """
+    n = len(systems[0])
     sums = [np.empty((resamples, units.shape[1])) for units in systems]
-    for rows, drawn in draws(len(systems[0]), rng, resamples):
+    whole = [number for number, units in enumerate(systems) if exact_in_float32(units, n)]
+    nothing = np.zeros((n, 0), np.float32)
+    together = np.hstack([nothing, *(systems[number].astype(np.float32) for number in whole)])
+    ends = np.cumsum([systems[number].shape[1] for number in whole])[:-1]
+    for rows, drawn in draws(n, rng, resamples):
         # One product a system: side by side in one matrix the last bits would depend on the others.
-        for units, out in zip(systems, sums, strict=True):
-            out[rows] = drawn @ units
+        for number, units in enumerate(systems):
+            if number not in whole:
+                sums[number][rows] = drawn @ units
+        if whole:  # but sums of whole numbers have no last bits
+            parts = np.split(drawn.astype(np.float32) @ together, ends, axis=1)
+            for number, part in zip(whole, parts, strict=True):
+                sums[number][rows] = part
     return sums
 
 
@@ -312,6 +322,12 @@ def draws(
         cells = rng.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
         drawn = np.bincount(cells.ravel(), minlength=rows * n).reshape(rows, n)
         yield slice(start, start + rows), drawn.astype(np.float64)
+
+
+def exact_in_float32(numbers: NDArray[np.float64], most: float) -> bool:
+    """Whether sums of these numbers are exact in float32, `most` of the largest at most."""
+    whole = bool((numbers == np.rint(numbers)).all())
+    return whole and bool(most * np.abs(numbers).max(initial=0) < 1 << 24)
 
 
 def percentiles(values: NDArray[np.float64], level: float) -> tuple[float, float]:

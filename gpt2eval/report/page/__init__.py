@@ -22,9 +22,10 @@ from gpt2eval.report.page.samples import browsers
 from gpt2eval.report.page.visible import visible
 from gpt2eval.report.panels import Picture
 from gpt2eval.report.sections import Section
+from gpt2eval.report.significance import significance
 from gpt2eval.types import Comparison, Split
 
-BUDGET = 20_000_000  # bytes of the file that samples may take; pictures and tables come on top
+BUDGET = 12_000_000  # bytes of the file that samples may take; pictures and tables come on top
 
 
 def report_html(
@@ -32,12 +33,14 @@ def report_html(
     sections: Sequence[Section],
     pictures: Sequence[Picture],
     comparisons: Sequence[Comparison] = (),
+    left_out: Sequence[str] = (),
     budget: int = BUDGET,
     splits: Sequence[Split] = (),
     rule: str = "",
 ) -> bytes:
     """The page. Equal results make equal bytes.
 
+    left_out  what was not compared, and why: a line each
     budget  bytes that the samples of all sections may take together; where they need more, the
             most telling stay and the page says how many were left out
     splits  scores on clean and on overlapping samples, told apart by `rule`
@@ -51,9 +54,9 @@ def report_html(
         finalize=_finalize,
     )
     page = environment.from_string(_read("page.html")).render(
-        content(title, sections, pictures, comparisons),
+        content(title, sections, pictures, comparisons, left_out),
         overlap=split_table(splits, rule),
-        browsers=browsers(sections, budget),
+        browsers=browsers(sections, budget, significance(comparisons).baseline),
         style=Markup(style),
         script=Markup(script),
         policy=_policy(style, script),
