@@ -179,11 +179,13 @@ def run(
     return run_with(RunOptions(models=given, tasks=tasks, **options), progress or Silent())
 
 
-def run_with(options: RunOptions, progress: Progress) -> list[Result]:
-    """`run` with its options as one value."""
+def run_with(
+    options: RunOptions, progress: Progress, *, opened: Sequence[Checkpoint] = ()
+) -> list[Result]:
+    """`run` with its options as one value; `opened` checkpoints take the place of those it names."""
     options = replace(options, models=options.models or BUNDLED)
     chosen = select(options.tasks, discover(options.tasks_dir))
-    checkpoints = open_checkpoints(options.models, offline=options.offline)
+    checkpoints = opened or open_checkpoints(options.models, offline=options.offline)
     place = options.data or ("bundled" if set(options.models) <= set(BUNDLED) else "hub")
     work = with_scorer(load_work(chosen, place, options), options)
     prepare_output(Path(options.output))

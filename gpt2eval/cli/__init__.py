@@ -23,6 +23,8 @@ from gpt2eval.cli import (
     compare,
     explain,
     fetch,
+    finetune,
+    generate,
     importing,
     report,
     rescore,
@@ -53,6 +55,8 @@ def app() -> None:
     gpt2eval report results               the report of finished runs
     gpt2eval fetch --to DIR               data of tasks, for runs without a network
     gpt2eval bench --model ./a            how fast a checkpoint is on this machine
+    gpt2eval finetune --model gpt2 --train FILES --output DIR
+    gpt2eval generate --model ./a --prompt "Once upon"
     """  # noqa: D301 (click wants the character itself)
 
 
@@ -65,6 +69,8 @@ COMMANDS = (
     verify,
     importing,
     fetch,
+    finetune,
+    generate,
     tasks,
     explain,
     bench,

@@ -1,4 +1,4 @@
-"""Options that commands share, made from the fields of RunOptions."""
+"""Options of commands, made from the fields of the dataclasses that declare them."""
 
 from __future__ import annotations
 
@@ -18,31 +18,42 @@ def dashes(name: str) -> str:
 
 def run_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The options of these fields of RunOptions, or of all of them."""
+    return options_of(RunOptions, *names)
+
+
+def options_of(kind: Any, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options of these fields of a dataclass, or of all of them."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for item in reversed(fields(RunOptions)):
+        for item in reversed(fields(kind)):
             if not names or item.name in names:
-                command = _run_option(item)(command)
+                command = _option(item)(command)
         return command
 
     return decorate
 
 
-def _run_option(item: Field[Any]) -> Callable[[Any], Any]:
-    """The command-line option of a field of RunOptions."""
+def _option(item: Field[Any]) -> Callable[[Any], Any]:
+    """The command-line option of a field."""
     flag = item.metadata.get("flag", "--" + dashes(item.name))
     default = None if item.default is MISSING else item.default
-    if isinstance(default, bool):
-        return click.option(flag, item.name, is_flag=True, help=item.metadata["help"])
-    kind = _whole_or_auto if item.metadata.get("auto") else _whole
+    if "bool" in str(item.type):  # of which --yes/--no has None for neither
+        return click.option(
+            flag, item.name, is_flag=True, default=default, help=item.metadata["help"]
+        )
+    kind: Any = str
+    if "int" in str(item.type):
+        kind = _whole_or_auto if item.metadata.get("auto") else _whole
+    elif "float" in str(item.type):
+        kind = _number
     return click.option(
         flag,
         item.name,
-        type=kind if "int" in str(item.type) else str,
+        type=kind,
         default=default,
         multiple=item.metadata.get("multiple", False),
         metavar=item.metadata.get("metavar", "NAME"),
-        show_default=default not in (None, ()),
+        show_default=default not in (None, (), ""),
         help=item.metadata["help"],
     )
 
@@ -53,6 +64,14 @@ def _whole(text: str) -> int:
         return int(text)
     except ValueError as error:
         raise click.BadParameter(f"{text!r}; expected a whole number") from error
+
+
+def _number(text: str) -> float:
+    """A number, or a usage error that says what was expected."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}; expected a number") from error
 
 
 def _whole_or_auto(text: str) -> int | None:
