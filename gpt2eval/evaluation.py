@@ -182,7 +182,7 @@ def run(
 def run_with(
     options: RunOptions, progress: Progress, *, opened: Sequence[Checkpoint] = ()
 ) -> list[Result]:
-    """`run` with its options as one value; `opened` checkpoints take the place of those it names."""
+    """`run` with its options as one value; `opened` checkpoints stand in for those it names."""
     options = replace(options, models=options.models or BUNDLED)
     chosen = select(options.tasks, discover(options.tasks_dir))
     checkpoints = opened or open_checkpoints(options.models, offline=options.offline)

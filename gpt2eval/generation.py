@@ -76,7 +76,7 @@ class GenerateOptions:
         self._need("top_p", lambda x: 0 < x <= 1, "a number above 0, at most 1")
         self._need("repetition_penalty", lambda x: isfinite(x) and x > 0, "a number above 0")
         self._need(
-            "temperature", lambda x: x is None or isfinite(x) and x >= 0, "a number from 0 up"
+            "temperature", lambda x: x is None or (isfinite(x) and x >= 0), "a number from 0 up"
         )
         self._need("dtype", lambda x: x in DTYPES, f"one of {', '.join(DTYPES)}")
         self._need("stop", lambda x: all(x), "a text that is not empty")

@@ -46,8 +46,9 @@ MAY_IMPORT = {
 # they may import everything but the door, and only they and the door may import them.
 DOOR = {"cli", "__main__"}
 
-# Only model/ knows transformers, and finetuning/, which nothing but the command line imports; the
-# script that trained the bundled checkpoints is no part of the engine. Rooms above the table may use torch.
+# Only model/ knows transformers, and finetuning/, which only the command line imports; the script
+# that trained the bundled checkpoints is no part of the engine. Rooms above the table may use
+# torch.
 MAY_USE_TRANSFORMERS = {"model", "demo", "finetuning"}
 MAY_NOT_USE_TORCH = set(MAY_IMPORT) - {"model", "runner", "demo"} | DOOR
 
@@ -134,6 +135,16 @@ def test_only_the_model_knows_transformers():
         f"{where}: {name}"
         for where, room, name in engine_imports()
         if name.split(".")[0] == "transformers" and room not in MAY_USE_TRANSFORMERS
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_training_is_a_room_of_its_own():
+    """The command line parses for it and shows what it made; nothing else knows it."""
+    wrong = [
+        f"{where}: {name}"
+        for where, room, name in engine_imports()
+        if room_of(name) == "finetuning" and room not in {"finetuning", "cli", "terminal"}
     ]
     assert not wrong, "\n".join(wrong)
 

@@ -136,11 +136,12 @@ class EvalCallback(TrainerCallback):  # type: ignore[misc]  # transformers has n
             with saving(Path(place)):
                 save_model(model, Path(place))
                 save_tokenizer(self.tokenizer, Path(place))
+            opened = open_checkpoint(place)
             checkpoint = replace(
-                open_checkpoint(place),
+                opened,
                 name=safe_name(name),
                 source=str(directory / f"checkpoint-{step}"),
-                lineage=self.record() if self.record else None,
+                lineage={**self.record(), "weights_sha256": opened.sha256} if self.record else None,
             )
             return run_with(self.options, self.progress, opened=[checkpoint])
 
@@ -154,7 +155,7 @@ def _check_whole(args: Any) -> None:
 
 
 def watched(tasks: str, metric: str | None, tasks_dir: str | None) -> tuple[str, bool]:
-    """"task@protocol/metric" in full, and whether higher is better.
+    """The metric as "task@protocol/metric", and whether higher is better.
 
     Raises UsageError where there is no such metric, or where neither direction is better.
     """

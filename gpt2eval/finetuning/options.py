@@ -17,7 +17,7 @@ OPTIMIZERS = {
     "adamw-8bit": "adamw_bnb_8bit",
 }
 # What may change between a process that was killed and the one that goes on.
-FREE = ("output", "save_every", "device", "results", "data", "report_to", "offline")
+FREE = ("output", "save_every", "device", "results", "data", "tasks_dir", "report_to", "offline")
 
 
 def _option(help: str, default: Any = None, **more: Any) -> Any:
@@ -109,18 +109,17 @@ class FinetuneOptions:
         " --patience looks at.  [metric by default: the task's first]",
         metavar="TASK",
     )
-    eval_every: int | None = _option(
-        "Steps between scores.  [default: --save-every]", metavar="N"
-    )
+    eval_every: int | None = _option("Steps between scores.  [default: --save-every]", metavar="N")
     patience: int | None = _option(
         "Stop after so many scores without a better one, and keep the best checkpoint.",
         metavar="N",
     )
-    data: str | None = _option(
-        "Data of the task, as in `gpt2eval run`.", metavar="DIR"
-    )
+    data: str | None = _option("Data of the task, as in `gpt2eval run`.", metavar="DIR")
     results: str = _option(
         "Where the scores along the way are kept.", default="results", metavar="DIR"
+    )
+    tasks_dir: str | None = _option(
+        "Directory with your own task files.  [default: ./tasks]", metavar="DIR"
     )
     device: str = _option("auto (what Trainer finds) or cpu.", default="auto")
     report_to: str = _option(
@@ -142,7 +141,7 @@ class FinetuneOptions:
         for name in ("batch_size", "gradient_accumulation", "save_every"):
             self._need(name, _is_count, _COUNT)
         for name in ("learning_rate", "epochs", "lora_alpha"):
-            self._need(name, lambda x: x is None or _is_number(x) and x > 0, "a number above 0")
+            self._need(name, lambda x: x is None or (_is_number(x) and x > 0), "a number above 0")
         for name in ("warmup", "weight_decay"):
             self._need(name, lambda x: _is_number(x) and x >= 0, "a number from 0 up")
         self._need("seed", lambda x: type(x) is int and 0 <= x < 2**32, "a whole number from 0 up")

@@ -201,5 +201,6 @@ def collate(rows: Sequence[Row]) -> dict[str, Any]:
         "input_ids": torch.from_numpy(ids),
         "labels": torch.from_numpy(labels),
         "position_ids": torch.from_numpy(positions),
+        "use_cache": False,  # with one, transformers would not look where sequences begin
         "tokens": sum(len(row.ids) for row in rows),
     }

@@ -85,9 +85,7 @@ def _row(line: str, place: str) -> Mapping[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{place}: not valid JSON ({error}); expected one object a line"
-        ) from error
+        raise DataError(f"{place}: not valid JSON ({error}); expected one object a line") from error
     if not isinstance(row, dict):
         raise DataError(f"{place}: holds a JSON {type(row).__name__}; expected an object")
     return row
@@ -100,8 +98,8 @@ def _templates_of(row: Mapping[str, Any], place: str) -> tuple[str, str]:
     if "text" in row:
         return TEXT
     raise DataError(
-        f"{place}: expected the fields prompt and completion, or text; found {_found(row)}. Say what"
-        " is learned with --prompt-template and --completion-template"
+        f"{place}: expected the fields prompt and completion, or text; found {_found(row)}."
+        " Say what is learned with --prompt-template and --completion-template"
     )
 
 

@@ -141,7 +141,7 @@ def _plan(checkpoint: Checkpoint, files: list[Path], options: FinetuneOptions) -
 def _quiet() -> Iterator[None]:
     """Hold back what torch and accelerate warn users of that is no business of theirs."""
     with warnings.catch_warnings():
-        for text in (".*pin_memory.*", ".*lr_scheduler.step.*", ".*was not declared in TrainingArg.*"):
+        for text in (".*pin_memory.*", ".*lr_scheduler.step.*"):
             warnings.filterwarnings("ignore", text)
         yield
 
@@ -211,6 +211,7 @@ class _Training:
             record=self.record,
             output=options.results,
             data=data,
+            tasks_dir=options.tasks_dir,
             device="cpu" if options.device == "cpu" else "auto",
             offline=options.offline,
         )
@@ -344,7 +345,6 @@ def _load(checkpoint: Checkpoint) -> GPT2LMHeadModel:
     }
     model.load_state_dict(parts, strict=False)  # a head that is tied may be there or not
     model.tie_weights()
-    model.config.use_cache = False
     return model
 
 
@@ -399,6 +399,7 @@ def _arguments(output: Path, rows: int, options: FinetuneOptions) -> TrainingArg
             seed=options.seed,
             save_steps=options.save_every,
             logging_steps=max(1, steps // LOGGED),
+            logging_nan_inf_filter=False,  # what diverges is to look like it
             use_cpu=options.device == "cpu",
             dataloader_pin_memory=torch.cuda.is_available(),
             report_to=[name.strip() for name in options.report_to.split(",")],
@@ -406,4 +407,5 @@ def _arguments(output: Path, rows: int, options: FinetuneOptions) -> TrainingArg
             remove_unused_columns=False,
         )
     except (ValueError, ImportError, RuntimeError) as error:
-        raise UsageError(f"Trainer refuses these options: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise UsageError(f"Trainer refuses these options: {reason}") from error

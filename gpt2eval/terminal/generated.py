@@ -59,9 +59,7 @@ def _tell_cut(response: Generated) -> None:
         )
 
 
-def _content(
-    options: GenerateOptions, request: Generate, response: Generated
-) -> dict[str, object]:
+def _content(options: GenerateOptions, request: Generate, response: Generated) -> dict[str, object]:
     return {
         "model": options.model,
         "prompt": request.prompt,
