@@ -45,15 +45,13 @@ def write_lineage(directory: Path, content: Mapping[str, Any]) -> None:
     write_atomically(directory / LINEAGE, lineage_text(content))
 
 
-def claim(output: Path, plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the output directory that of this plan; the record that it holds, where it has one.
+def begun(output: Path, plan: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record of the same plan in the output directory; None where that is empty.
 
     Raises UsageError where it is somebody else's, or that of another plan.
     """
-    if not output.exists() or not any(each.name != "lock" for each in output.iterdir()):
-        output.mkdir(parents=True, exist_ok=True)
-        write_lineage(output, plan)
-        return dict(plan)
+    if all(each.name == "lock" for each in output.iterdir()):
+        return None
     found = read_lineage(output)
     if found is None:
         raise UsageError(
@@ -66,12 +64,13 @@ def claim(output: Path, plan: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_same(output: Path, found: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
     """UsageError for the first field in which the plan differs from the one that is under way."""
-    for section, names in (("base", ("sha256", "tokenizer_sha256")), ("train", ("files",))):
-        for name in names:
-            before, now = found.get(section, {}).get(name), plan[section][name]
-            if before != now:
-                what = {"base": "--model", "train": "--train"}[section]
-                raise UsageError(_differs(output, f"{what}, {name}", before, now))
+    for name in ("sha256", "tokenizer_sha256"):
+        before, now = found.get("base", {}).get(name), plan["base"][name]
+        if before != now:
+            raise UsageError(_differs(output, f"--model, {name}", before, now))
+    before, now = found.get("train", {}).get("files", {}), plan["train"]["files"]
+    if list(before.values()) != list(now.values()):  # the same files may be named another way
+        raise UsageError(_differs(output, "--train, files", before, now))
     old = found.get("arguments", {})
     for name, now in plan["arguments"].items():
         if name not in (*FREE, "model", "train") and old.get(name) != now:

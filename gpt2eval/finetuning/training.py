@@ -36,7 +36,7 @@ from gpt2eval.finetuning.callback import EvalCallback
 from gpt2eval.finetuning.options import FinetuneOptions
 from gpt2eval.finetuning.rows import Rows, collate, make_rows
 from gpt2eval.finetuning.saving import (
-    claim,
+    begun,
     last_checkpoint,
     save_model,
     save_tokenizer,
@@ -85,8 +85,8 @@ def finetune(options: FinetuneOptions, progress: Progress) -> Finetuned:
     output.mkdir(parents=True, exist_ok=True)
     with locked(output), silence("transformers"), saving(output):
         plan = _plan(checkpoint, files, options)
-        record = claim(output, plan)
-        if record.get("finished"):
+        record = begun(output, plan)
+        if record and record.get("finished"):
             return Finetuned(output, record, [], fresh=False)
         with _quiet():
             training = _Training(checkpoint, files, output, plan, options, progress)
@@ -181,12 +181,18 @@ class _Training:
         }
         torch.manual_seed(options.seed)
         self.model = _trainable(_load(checkpoint), checkpoint, options)
-        self.trainer = _Trainer(
-            model=self.model,
-            args=_arguments(output, len(self.rows), options),
-            train_dataset=self.rows,
-            data_collator=collate,
-        )
+        use_cache = self.model.config.use_cache
+        try:
+            self.trainer = _Trainer(
+                model=self.model,
+                args=_arguments(output, len(self.rows), options),
+                train_dataset=self.rows,
+                data_collator=collate,
+            )
+        except (ValueError, ImportError, RuntimeError) as error:  # a tracker or device that lacks
+            reason = " ".join(str(error).split())
+            raise UsageError(f"Trainer refuses these options: {reason}") from error
+        self.model.config.use_cache = use_cache  # Trainer would have it saved as off
         self.trainer.follow(progress, self.rows, checkpoint.name)
         self.trainer.remove_callback(PrinterCallback)
         self.trainer.add_callback(_Record(self))
@@ -226,6 +232,7 @@ class _Training:
 
     def run(self) -> Finetuned:
         """Train to the end, and write the checkpoint and its record."""
+        write_lineage(self.output, self.plan)  # from here on the directory is this training's
         start = last_checkpoint(self.output)
         self.before = float((read_lineage(start) or {})["seconds"]) if start else 0.0
         self.began = time.monotonic()
@@ -354,7 +361,8 @@ def _trainable(model: Any, checkpoint: Checkpoint, options: FinetuneOptions) -> 
         return model
     from peft import LoraConfig, get_peft_model
 
-    model.config.name_or_path = (
+    # By this name peft will look for the base of an adapter.
+    model.name_or_path = (
         str(checkpoint.path.resolve()) if Path(options.model).is_dir() else options.model
     )
     targets = [name.strip() for name in options.lora_targets.split(",") if name.strip()]
@@ -364,7 +372,6 @@ def _trainable(model: Any, checkpoint: Checkpoint, options: FinetuneOptions) -> 
         target_modules=targets,
         fan_in_fan_out=True,  # GPT-2's layers are Conv1D
         task_type="CAUSAL_LM",
-        base_model_name_or_path=model.config.name_or_path,
     )
     try:
         return get_peft_model(model, settings)
@@ -383,29 +390,25 @@ def _arguments(output: Path, rows: int, options: FinetuneOptions) -> TrainingArg
     schedule = options.schedule
     if schedule == "constant" and options.warmup:
         schedule = "constant_with_warmup"
-    try:
-        return TrainingArguments(
-            output_dir=str(output),
-            optim=options.optimizer,
-            learning_rate=options.learning_rate,
-            lr_scheduler_type=schedule,
-            warmup_steps=options.warmup,
-            weight_decay=options.weight_decay,
-            max_steps=options.steps or -1,
-            num_train_epochs=epochs,
-            per_device_train_batch_size=options.batch_size,
-            gradient_accumulation_steps=options.gradient_accumulation,
-            bf16=options.bf16,
-            seed=options.seed,
-            save_steps=options.save_every,
-            logging_steps=max(1, steps // LOGGED),
-            logging_nan_inf_filter=False,  # what diverges is to look like it
-            use_cpu=options.device == "cpu",
-            dataloader_pin_memory=torch.cuda.is_available(),
-            report_to=[name.strip() for name in options.report_to.split(",")],
-            disable_tqdm=True,
-            remove_unused_columns=False,
-        )
-    except (ValueError, ImportError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"Trainer refuses these options: {reason}") from error
+    return TrainingArguments(
+        output_dir=str(output),
+        optim=options.optimizer,
+        learning_rate=options.learning_rate,
+        lr_scheduler_type=schedule,
+        warmup_steps=options.warmup,
+        weight_decay=options.weight_decay,
+        max_steps=options.steps or -1,
+        num_train_epochs=epochs,
+        per_device_train_batch_size=options.batch_size,
+        gradient_accumulation_steps=options.gradient_accumulation,
+        bf16=options.bf16,
+        seed=options.seed,
+        save_steps=options.save_every,
+        logging_steps=max(1, steps // LOGGED),
+        logging_nan_inf_filter=False,  # what diverges is to look like it
+        use_cpu=options.device == "cpu",
+        dataloader_pin_memory=torch.cuda.is_available(),
+        report_to=[name.strip() for name in options.report_to.split(",")],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+    )

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    AutoTokenizer,
+    GPT2LMHeadModel,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    default_data_collator,
+)
 
 import gpt2eval
 from gpt2eval.errors import UsageError
@@ -41,6 +48,7 @@ def trainer(tiny_checkpoint: Path, tmp_path: Path) -> Trainer:
             dataloader_pin_memory=False,
         ),
         train_dataset=rows,
+        data_collator=default_data_collator,
         processing_class=AutoTokenizer.from_pretrained(tiny_checkpoint),
         callbacks=[Listener()],
     )  # fmt: skip
