@@ -130,7 +130,8 @@ def _prompts(options: GenerateOptions) -> list[str]:
             text = sys.stdin.buffer.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise DataError(f"stdin is not UTF-8: byte {error.start}") from error
-        prompts = text.splitlines()
+        prompts = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+        prompts = prompts if text else []
     else:
         path = Path(str(options.prompts)).expanduser()
         if path.suffix == ".jsonl":

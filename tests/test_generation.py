@@ -73,9 +73,11 @@ def test_samples_of_a_prompt_differ_and_come_back(tiny_checkpoint: Path) -> None
     one = lines(generate(*given, "--num-samples", 4))
     assert [each["sample"] for each in one] == [0, 1, 2, 3]
     assert len({each["text"] for each in one}) == 4
-    assert lines(generate(*given, "--num-samples", 4, "--batch-size", 1)) == one
+    alone = lines(generate(*given, "--num-samples", 4, "--batch-size", 1))
+    assert [each["tokens"] for each in alone] == [each["tokens"] for each in one]
     # The first is what a single one is, the seed changes all.
-    assert lines(generate(*given, "--temperature", 1)) == one[:1]
+    (first,) = lines(generate(*given, "--temperature", 1))
+    assert first["tokens"] == one[0]["tokens"]
     other = lines(generate(*given, "--num-samples", 4, "--seed", 1))
     assert not {each["text"] for each in one} & {each["text"] for each in other}
 

@@ -16,6 +16,11 @@ OPTIMIZERS = {
     "lion": "lion_32bit",
     "adamw-8bit": "adamw_bnb_8bit",
 }
+# Trainer's schedules that need nothing else to be said.
+SCHEDULES = (
+    *("linear", "cosine", "cosine_with_restarts", "polynomial"),
+    *("constant", "constant_with_warmup", "inverse_sqrt"),
+)
 # What may change between a process that was killed and the one that goes on.
 FREE = ("output", "save_every", "device", "results", "data", "tasks_dir", "report_to", "offline")
 
@@ -72,7 +77,7 @@ class FinetuneOptions:
     )
     learning_rate: float = _option("The highest learning rate.", default=5e-5, metavar="X")
     schedule: str = _option(
-        "How the rate goes on: linear, cosine, constant, or any that Trainer knows.",
+        f"How the rate goes on: {', '.join(SCHEDULES)}.",
         default="linear",
     )
     warmup: float = _option(
@@ -85,7 +90,7 @@ class FinetuneOptions:
     epochs: float | None = _option(
         "Passes over the training data.  [default: 1, without --steps]", metavar="X"
     )
-    batch_size: int = _option("Rows of a batch.", default=8, metavar="N")
+    batch_size: int = _option("Rows of a batch.", default=4, metavar="N")
     gradient_accumulation: int = _option("Batches of a step.", default=1, metavar="N")
     bf16: bool = _option("Multiply in bfloat16; weights and sums stay in float32.", default=False)
     lora: int | None = _option(
@@ -145,6 +150,7 @@ class FinetuneOptions:
         for name in ("warmup", "weight_decay"):
             self._need(name, lambda x: _is_number(x) and x >= 0, "a number from 0 up")
         self._need("seed", lambda x: type(x) is int and 0 <= x < 2**32, "a whole number from 0 up")
+        self._need("schedule", lambda x: x in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
         self._need("device", lambda x: x in ("auto", "cpu"), "auto or cpu")
         if self.steps is not None and self.epochs is not None:
             raise UsageError(f"--steps {self.steps} and --epochs {self.epochs} exclude each other")

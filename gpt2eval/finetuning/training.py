@@ -25,7 +25,6 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
-from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 
 from gpt2eval.checkpoint import BUNDLED, TOKENIZER_FILES, Checkpoint, open_checkpoint
@@ -33,7 +32,7 @@ from gpt2eval.digests import digest_files
 from gpt2eval.errors import CheckpointError, ModelError, UsageError
 from gpt2eval.evaluation import Progress
 from gpt2eval.finetuning.callback import EvalCallback
-from gpt2eval.finetuning.options import FinetuneOptions
+from gpt2eval.finetuning.options import OPTIMIZERS, FinetuneOptions
 from gpt2eval.finetuning.rows import Rows, collate, make_rows
 from gpt2eval.finetuning.saving import (
     begun,
@@ -75,7 +74,7 @@ def finetune(options: FinetuneOptions, progress: Progress) -> Finetuned:
     possible.
     """
     _check_installed(options)
-    _check_names(options)
+    _check_optimizer(options)
     progress.begin(f"{options.model}: reading")
     checkpoint = open_checkpoint(options.model, offline=options.offline)
     files = training_files(options.train)
@@ -104,17 +103,14 @@ def _check_installed(options: FinetuneOptions) -> None:
         )
 
 
-def _check_names(options: FinetuneOptions) -> None:
-    """UsageError for an optimiser or a schedule that Trainer does not know."""
-    for flag, name, kinds in (
-        ("--optim", options.optimizer, OptimizerNames),
-        ("--schedule", options.schedule, SchedulerType),
-    ):
-        known = [str(kind.value) for kind in kinds]
-        if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"{flag} {name!r}{hint}; expected one of: {', '.join(known)}")
+def _check_optimizer(options: FinetuneOptions) -> None:
+    """UsageError for an optimiser that Trainer does not know."""
+    known = [str(kind.value) for kind in OptimizerNames]
+    if options.optimizer not in known:
+        near = get_close_matches(options.optim, [*OPTIMIZERS, *known], n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        names = ", ".join(dict.fromkeys([*OPTIMIZERS, *known]))
+        raise UsageError(f"--optim {options.optim!r}{hint}; expected one of: {names}")
 
 
 def _plan(checkpoint: Checkpoint, files: list[Path], options: FinetuneOptions) -> dict[str, Any]:
@@ -189,7 +185,8 @@ class _Training:
                 train_dataset=self.rows,
                 data_collator=collate,
             )
-        except (ValueError, ImportError, RuntimeError) as error:  # a tracker or device that lacks
+            self.trainer.create_optimizer()
+        except (ValueError, ImportError, RuntimeError) as error:  # a package that is not here, say
             reason = " ".join(str(error).split())
             raise UsageError(f"Trainer refuses these options: {reason}") from error
         self.model.config.use_cache = use_cache  # Trainer would have it saved as off

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 from gpt2eval.checkpoint import open_checkpoint
+from gpt2eval.cli import app
+from gpt2eval.cli.options import dashes
 from gpt2eval.finetuning.options import FinetuneOptions, flag
 
 pytest.importorskip("accelerate")  # gpt2eval[finetune]
@@ -96,6 +99,16 @@ def test_help_names_every_option(tmp_path: Path) -> None:
     told = gpt2eval(tmp_path, "finetune", "--help")
     for name in FinetuneOptions.__dataclass_fields__:
         assert flag(name).split("/")[0] in told, name
+
+
+def test_the_commands_of_the_how_to_can_be_typed() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "finetuning.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    typed = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("gpt2eval ")]
+    assert {name for name, *_ in typed} == {"finetune", "run", "compare", "report", "generate"}
+    for name, *arguments in typed:
+        app.commands[name].make_context(name, arguments, token_normalize_func=dashes)
 
 
 def test_bad_input_is_one_message(tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ def test_files_are_named_by_path_or_glob(tmp_path):
         ({"no_merge": True}, "--no-merge needs --lora RANK"),
         ({"device": "cuda:1"}, "--device 'cuda:1': expected auto or cpu"),
         ({"warmup": -1.0}, "--warmup -1.0"),
+        ({"schedule": "cosin"}, "--schedule 'cosin': expected one of linear, cosine"),
     ],
 )
 def test_values_out_of_range(given, message):

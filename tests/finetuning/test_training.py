@@ -353,7 +353,7 @@ def test_an_output_that_is_not_ours(options: FinetuneOptions, place: Path) -> No
             UsageError,
             "--optim 'adamw_touch'; did you mean 'adamw_torch'?",
         ),
-        ({"schedule": "cosin"}, UsageError, "--schedule 'cosin'; did you mean 'cosine'?"),
+        ({"optim": "lomo"}, UsageError, "Trainer refuses these options: .*lomo"),
         ({"block_size": 65}, UsageError, "--block-size 65: expected 2 to 64"),
         ({"model": "./nothing"}, CheckpointError, "does not exist"),
         ({"train": ("nothing.txt",)}, DataError, "does not exist"),
