@@ -13,7 +13,7 @@ from gpt2eval.checkpoint import open_checkpoint
 from gpt2eval.data import read_jsonl, read_lines
 from gpt2eval.errors import DataError, UsageError
 from gpt2eval.naming import unescaped
-from gpt2eval.options import DTYPES
+from gpt2eval.options import DTYPES, SHORT_DTYPES
 from gpt2eval.types import Generate, Generated
 
 
@@ -70,8 +70,11 @@ class GenerateOptions:
     offline: bool = _option("Never use the network.", default=False)
 
     def __post_init__(self) -> None:
-        for name, low in (("max_new_tokens", 1), ("num_samples", 1), ("top_k", 0), ("seed", 0)):
-            self._need(name, lambda x, low=low: x >= low, f"a whole number from {low} up")
+        object.__setattr__(self, "dtype", SHORT_DTYPES.get(self.dtype, self.dtype))
+        for name in ("max_new_tokens", "num_samples"):
+            self._need(name, lambda x: x >= 1, "a whole number of at least 1")
+        for name in ("top_k", "seed"):
+            self._need(name, lambda x: x >= 0, "a whole number from 0 up")
         self._need("batch_size", lambda x: x is None or x >= 1, "a whole number of at least 1")
         self._need("top_p", lambda x: 0 < x <= 1, "a number above 0, at most 1")
         self._need("repetition_penalty", lambda x: isfinite(x) and x > 0, "a number above 0")

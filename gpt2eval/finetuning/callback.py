@@ -20,7 +20,7 @@ from gpt2eval.task import discover, select
 from gpt2eval.types import Result
 
 
-class EvalCallback(TrainerCallback):  # type: ignore[misc]  # transformers has no types for it
+class EvalCallback(TrainerCallback):
     """Scores the model on tasks every so many steps, before the first and after the last.
 
         trainer.add_callback(EvalCallback(trainer, tasks="lambada", tokenizer=tok, every=500))

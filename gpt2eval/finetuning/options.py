@@ -96,8 +96,8 @@ class FinetuneOptions:
     lora: int | None = _option(
         "Train low-rank adapters of this rank alone (needs gpt2eval[lora]).", metavar="RANK"
     )
-    lora_alpha: float | None = _option(
-        "Their scale, divided by the rank.  [default: twice the rank]", metavar="X"
+    lora_alpha: int | None = _option(
+        "Their scale, divided by the rank.  [default: twice the rank]", metavar="N"
     )
     lora_targets: str = _option(
         "The layers that get them, with commas.", default="c_attn,c_proj,c_fc"
@@ -141,11 +141,11 @@ class FinetuneOptions:
             ("output", "the directory that the checkpoint is written to"),
         ):
             self._need(name, lambda value: bool(value), what)
-        for name in ("steps", "block_size", "lora", "eval_every", "patience"):
+        for name in ("steps", "block_size", "lora", "lora_alpha", "eval_every", "patience"):
             self._need(name, lambda value: value is None or _is_count(value), _COUNT)
         for name in ("batch_size", "gradient_accumulation", "save_every"):
             self._need(name, _is_count, _COUNT)
-        for name in ("learning_rate", "epochs", "lora_alpha"):
+        for name in ("learning_rate", "epochs"):
             self._need(name, lambda x: x is None or (_is_number(x) and x > 0), "a number above 0")
         for name in ("warmup", "weight_decay"):
             self._need(name, lambda x: _is_number(x) and x >= 0, "a number from 0 up")

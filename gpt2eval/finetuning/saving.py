@@ -15,7 +15,7 @@ from gpt2eval.checkpoint import TOKENIZER_FILES
 from gpt2eval.errors import StoreError, UsageError
 from gpt2eval.finetuning.options import FREE, flag
 from gpt2eval.lineage import LINEAGE, lineage_text, read_lineage
-from gpt2eval.results import write_atomically
+from gpt2eval.results import finite, write_atomically
 
 FULL = ("no space left", "file too large", "disk quota", "os error 28", "os error 27")
 
@@ -42,7 +42,7 @@ def save_tokenizer(tokenizer: Any, directory: Path) -> None:
 
 def write_lineage(directory: Path, content: Mapping[str, Any]) -> None:
     """Write the record of a checkpoint, last of all: a directory that has one is complete."""
-    write_atomically(directory / LINEAGE, lineage_text(content))
+    write_atomically(directory / LINEAGE, lineage_text(finite(content)))
 
 
 def begun(output: Path, plan: Mapping[str, Any]) -> dict[str, Any] | None:

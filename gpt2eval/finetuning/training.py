@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -234,12 +235,6 @@ class _Training:
         self.before = float((read_lineage(start) or {})["seconds"]) if start else 0.0
         self.began = time.monotonic()
         self.trainer.train(resume_from_checkpoint=str(start) if start else None)
-        loss = self.trainer.last_loss()
-        if loss is not None and not loss == loss:  # NaN is not equal to itself
-            raise ModelError(
-                f"the loss is not a number after {self.trainer.state.global_step} steps; use a"
-                " smaller --learning-rate, or --warmup, in another --output"
-            )
         more = self._keep_best()
         save_model(self.trainer.model, self.output, merge=not self.options.no_merge)
         save_tokenizer(self._tokenizer(), self.output)
@@ -288,7 +283,7 @@ class _Training:
         return {"eval": {**scores, "best": best, "kept": kept}}
 
 
-class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types for it
+class _Trainer(Trainer):
     """A Trainer that counts what it reads, padding left out, and tells a Progress."""
 
     def follow(self, progress: Progress, rows: Rows, name: str) -> None:
@@ -316,7 +311,12 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types for 
         self.shown = True
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As the Trainer's; after scores, which had a bar of their own, ours comes back."""
+        """As the Trainer's, up to a loss that is no number; after scores our bar comes back."""
+        if not isfinite(logs.get("loss", 0.0)):
+            raise ModelError(
+                f"the loss is {logs['loss']} after {self.state.global_step} steps; use a smaller"
+                " --learning-rate, or --warmup, in another --output"
+            )
         self.shown &= not any(key.startswith("eval_") for key in logs)
         super().log(logs, start_time)
 
@@ -326,7 +326,7 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types for 
         return losses[-1] if losses else None
 
 
-class _Record(TrainerCallback):  # type: ignore[misc]
+class _Record(TrainerCallback):
     """Completes each checkpoint with its tokenizer and, last of all, its record."""
 
     def __init__(self, training: _Training) -> None:

@@ -26,7 +26,7 @@ def show_finetuned(done: Finetuned) -> None:
     scores = record.get("eval")
     if scores:
         for step, value in scores["scores"]:
-            print_line(console, f"  step {step}: {scores['metric']} {value:.6g}")
+            print_line(console, f"  step {step}: {scores['metric']} {float(value):.6g}")
         if scores.get("best") == 0:
             words = "no score was better than that of the base itself"
             console.print(Text(words, style="yellow"))

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from transformers import GPT2LMHeadModel
 
 from gpt2eval.checkpoint import open_checkpoint
-from gpt2eval.errors import CheckpointError, DataError, StoreError, UsageError
+from gpt2eval.errors import CheckpointError, DataError, ModelError, StoreError, UsageError
 from gpt2eval.evaluation import Silent, run
 from gpt2eval.finetuning import training
 from gpt2eval.finetuning.options import FinetuneOptions
@@ -190,6 +190,11 @@ def test_seeds_and_accumulation(
     parts = train("parts", **plain, batch_size=2, gradient_accumulation=2)
     for name, tensor in weights(whole).items():
         torch.testing.assert_close(tensor, weights(parts)[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_training_that_diverges_is_an_error(options: FinetuneOptions) -> None:
+    with pytest.raises(ModelError, match=r"the loss is (nan|inf) after \d+ steps; use a smaller"):
+        finetune(replace(options, optim="sgd", learning_rate=1e9), Silent())
 
 
 @pytest.mark.parametrize("optim", ["sgd", "adafactor", "rmsprop", "adagrad", "adamw_torch_fused"])
