@@ -88,6 +88,11 @@ class EvalCallback(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Score the model as it is before the first step."""
         _check_whole(args)
+        if self.patience is not None and args.world_size > 1:
+            raise UsageError(
+                f"patience={self.patience} needs a training in one process, which decides alone;"
+                f" this one has {args.world_size}"
+            )
         if state.global_step == 0:
             self._score(args, state, control, more["model"])
 
@@ -115,20 +120,24 @@ class EvalCallback(TrainerCallback):
         sign = 1 if self.higher else -1
         return max(self.history(state), key=lambda each: (sign * each[1], -each[0]))
 
+    def lost_patience(self, state: Any) -> bool:
+        """Whether as many scores as `patience` says have been no better than the best."""
+        if self.patience is None:
+            return False
+        best, _ = self.best(state)
+        return sum(step > best for step, _ in self.history(state)) >= self.patience
+
     def _score(self, args: Any, state: Any, control: Any, model: Any) -> None:
         step = state.global_step
-        if any(known == step for known, _ in self.history(state)):
-            return
         # Every process of a distributed training calls this; one of them has the log.
-        if state.is_world_process_zero:
-            results = self._results(Path(args.output_dir), step, model)
-            self.scored += results
-            self.trainer.log(logged(results))
+        if not state.is_world_process_zero or step in dict(self.history(state)):
+            return
+        results = self._results(Path(args.output_dir), step, model)
+        self.scored += results
+        self.trainer.log(logged(results))
         if self.patience is not None:
-            history, (best, _) = self.history(state), self.best(state)
-            later = sum(known > best for known, _ in history)
-            control.should_save |= best == step > 0
-            control.should_training_stop |= later >= self.patience
+            control.should_save |= self.best(state)[0] == step > 0
+            control.should_training_stop |= self.lost_patience(state)
 
     def _results(self, directory: Path, step: int, model: Any) -> list[Result]:
         with TemporaryDirectory(prefix="gpt2eval-") as place:

@@ -26,6 +26,7 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
+from transformers.trainer_callback import TrainerState
 from transformers.training_args import OptimizerNames
 
 from gpt2eval.checkpoint import BUNDLED, TOKENIZER_FILES, Checkpoint, open_checkpoint
@@ -234,7 +235,8 @@ class _Training:
         start = last_checkpoint(self.output)
         self.before = float((read_lineage(start) or {})["seconds"]) if start else 0.0
         self.began = time.monotonic()
-        self.trainer.train(resume_from_checkpoint=str(start) if start else None)
+        if start is None or not self._at_the_end(start):
+            self.trainer.train(resume_from_checkpoint=str(start) if start else None)
         more = self._keep_best()
         save_model(self.trainer.model, self.output, merge=not self.options.no_merge)
         save_tokenizer(self._tokenizer(), self.output)
@@ -242,6 +244,16 @@ class _Training:
         record["weights_sha256"] = digest_files(sorted(self.output.glob("*.safetensors")))
         write_lineage(self.output, record)
         return Finetuned(self.output, record, self.watch.scored if self.watch else [], fresh=True)
+
+    def _at_the_end(self, start: Path) -> bool:
+        """Take up the last checkpoint of a training that was done, but for its output."""
+        state = TrainerState.load_from_json(str(start / "trainer_state.json"))
+        stopped = self.watch is not None and self.watch.lost_patience(state)
+        if state.global_step < state.max_steps and not stopped:
+            return False
+        self.trainer.state = state
+        self.trainer._load_from_checkpoint(str(start))
+        return True
 
     def record(self) -> dict[str, Any]:
         """What there is to say of the weights as they are now."""

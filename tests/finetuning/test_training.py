@@ -314,6 +314,29 @@ def test_a_training_that_was_killed_goes_on(
     assert not (place / "out" / "lock").exists()
 
 
+@pytest.mark.parametrize(
+    "more", [{}, {"eval_task": "harbour", "eval_every": 1, "patience": 1, "learning_rate": 0.1}]
+)
+def test_a_training_that_was_killed_at_its_end(
+    options: FinetuneOptions, place: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    """All steps are done, or patience is lost, and the output is not written yet."""
+    options = replace(options, save_every=1, **more)
+    whole = finetune(replace(options, output=str(place / "whole")), Silent())
+
+    def die(*_arguments: Any, **_more: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_model", die)
+        with pytest.raises(Killed):
+            finetune(options, Silent())
+    done = finetune(options, Silent())
+    assert_same(done.path, whole.path)
+    for name in ("step", "tokens_seen", "loss", "eval"):
+        assert done.record.get(name) == whole.record.get(name), name
+
+
 def test_what_is_done_is_not_done_again(options: FinetuneOptions) -> None:
     done = finetune(options, Silent())
     again = finetune(replace(options, device="auto", save_every=3), Silent())
