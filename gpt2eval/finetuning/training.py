@@ -137,9 +137,9 @@ def _plan(checkpoint: Checkpoint, files: list[Path], options: FinetuneOptions) -
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back what torch and accelerate warn users of that is no business of theirs."""
+    """Hold back what torch, accelerate and peft warn users of that is no business of theirs."""
     with warnings.catch_warnings():
-        for text in (".*pin_memory.*", ".*lr_scheduler.step.*"):
+        for text in (".*pin_memory.*", ".*lr_scheduler.step.*", ".*is_gradient_checkpointing.*"):
             warnings.filterwarnings("ignore", text)
         yield
 

@@ -213,6 +213,7 @@ def test_bfloat16_trains_float32_weights(options: FinetuneOptions) -> None:
 # ---- adapters -----------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # in peft
 def test_adapters_are_merged_into_an_ordinary_checkpoint(
     options: FinetuneOptions, place: Path
 ) -> None:
