@@ -148,6 +148,15 @@ def test_texts_follow_their_prompts(tiny_checkpoint: Path) -> None:
     assert found.stdout == f"{one}\n{'-' * 40}\n{two}\n"
 
 
+def test_a_model_that_is_too_short_says_so(tiny_checkpoint: Path) -> None:
+    """64 positions: half for the prompt, half for the text."""
+    given = ["--model", tiny_checkpoint, "--prompt", "ships " * 60, "--max-new-tokens", 80]
+    found = generate(*given)
+    assert found.exit_code == 0
+    assert "stopped after 32 tokens, where the model's positions end" in found.stderr
+    assert "tokens were cut from the left of the prompt" in found.stderr
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

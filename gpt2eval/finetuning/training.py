@@ -370,10 +370,9 @@ def _trainable(model: Any, checkpoint: Checkpoint, options: FinetuneOptions) -> 
         return model
     from peft import LoraConfig, get_peft_model
 
-    # By this name peft will look for the base of an adapter.
-    model.name_or_path = (
-        str(checkpoint.path.resolve()) if Path(options.model).is_dir() else options.model
-    )
+    # By this name peft looks for the base of an adapter; what is a directory it seeks nowhere else.
+    hub = checkpoint.revision and not options.offline
+    model.name_or_path = options.model if hub else str(checkpoint.path.resolve())
     targets = [name.strip() for name in options.lora_targets.split(",") if name.strip()]
     settings = LoraConfig(
         r=options.lora,

@@ -34,7 +34,7 @@ def show_generated(
             if number:
                 print(BETWEEN)
             print(visible(request.prompt + response.text), flush=True)
-            _tell_cut(response)
+            _tell_cut(request, response)
 
 
 def _show_stream(options: GenerateOptions, request: Generate) -> None:
@@ -47,10 +47,16 @@ def _show_stream(options: GenerateOptions, request: Generate) -> None:
 
     for _, response in written(options, [request], piece=piece):
         print()
-        _tell_cut(response)
+        _tell_cut(request, response)
 
 
-def _tell_cut(response: Generated) -> None:
+def _tell_cut(request: Generate, response: Generated) -> None:
+    if response.stopped == "length" and len(response.tokens) < request.max_new_tokens:
+        print(
+            f"gpt2eval: stopped after {len(response.tokens)} tokens, where the model's positions"
+            f" end; --max-new-tokens was {request.max_new_tokens}",
+            file=sys.stderr,
+        )
     if response.truncated:
         print(
             f"gpt2eval: {response.truncated} tokens were cut from the left of the prompt, to leave"
