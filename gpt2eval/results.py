@@ -19,9 +19,10 @@ import json
 import math
 import os
 import socket
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from glob import glob, has_magic
@@ -31,6 +32,7 @@ from typing import Any, TextIO
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import StoreError, UsageError
 from gpt2eval.naming import safe_name, safe_task
+from gpt2eval.shapes import misshapen
 from gpt2eval.types import (
     Estimate,
     Generate,
@@ -48,10 +50,12 @@ RESULT = "result.json"
 RECORDS = "records.jsonl"
 LOCK = "lock"
 DIGESTS = "digests"
-# What stands around the responses of a record.
-RESPONSES, REFERENCES = '}, "responses": [', '], "references": ['
+SHARDS = "shards"  # directory of what shards of a run have saved, until they are merged
+# What stands around the responses of a record, and before what was asked.
+RESPONSES, REFERENCES = b'}, "responses": [', b'], "references": ['
+ASKED = b', "asked": ['
 VOCABULARY = "vocabulary.json"
-_LATER = ("asked", "choices", "gold")  # fields of a Record that the first runs did not write
+SHARING = 10  # tenths of a second in which a shard that ends may hold up one that begins
 _WORTH = 16  # shared characters from which on it is shorter to count them
 
 
@@ -77,19 +81,22 @@ def prepare_output(output: Path) -> None:
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Keep every other process away from a run; StoreError that names the one that has it.
+def locked(directory: Path, *, shared: bool = False) -> Iterator[None]:
+    """Keep every other process away from a directory; StoreError that names the one that has it.
 
     The lock is the operating system's and goes with the process, however that ends. The file says
     who has it; one that a killed process left behind holds nobody up.
+
+    shared  keep those away that do not share: shards of a run work at the same time
     """
     path = directory / LOCK
     with ExitStack() as stack:
         with _saving(path):
             directory.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(_lock(path))
+            file = stack.enter_context(_lock(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX))
             file.truncate(0)
             file.write(
+                f"{'shards, the last to begin being ' if shared else ''}"
                 f"process {os.getpid()} on {socket.gethostname()},"
                 f" since {datetime.now(UTC).isoformat(timespec='seconds')}"
             )
@@ -97,16 +104,33 @@ def locked(directory: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)  # still ours: whoever waits for it finds a new one
+            # Ours alone now: whoever waits for it finds a new one.
+            if not shared or _is_last(file):
+                path.unlink(missing_ok=True)
 
 
-def _lock(path: Path) -> TextIO:
+def _is_last(file: TextIO) -> bool:
+    """Whether nobody else shares the lock on a file; then nobody else gets it either."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _lock(path: Path, kind: int) -> TextIO:
     """The file at this path, open and locked."""
+    patience = SHARING if kind == fcntl.LOCK_SH else 0
     while True:
         file = path.open("a+", encoding="utf-8")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
         except OSError as error:
+            if patience and isinstance(error, BlockingIOError):
+                file.close()
+                time.sleep(0.1)
+                patience -= 1
+                continue
             file.seek(0)
             owner = file.read() or "another process"
             file.close()
@@ -174,7 +198,8 @@ def replace_records(directory: Path, records: Iterable[Record]) -> None:
 def read_records(directory: Path, *, responses: bool = True) -> Iterator[Record]:
     """The records of a run, in the order they were written.
 
-    Without `responses`, which are most of the file, they are read several times as fast.
+    Without `responses`, and what those answer, which are most of the file, they are read several
+    times as fast.
 
     Raises StoreError for a line that is not a record, naming it.
     """
@@ -188,8 +213,8 @@ def locate_records(directory: Path, *, responses: bool = True) -> Iterator[tuple
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                text = line.decode() if responses else _lighter(line.decode())
-                yield range(begin, begin + len(line)), _parse_record(path, number, text)
+                text = line if responses else _lighter(line)
+                yield range(begin, begin + len(line)), _parse_record(path, number, text.decode())
                 begin += len(line)
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} cannot be read ({error}); {_anew(path)}") from error
@@ -207,8 +232,34 @@ def records_at(directory: Path, places: Iterable[range]) -> Iterator[Record]:
         raise StoreError(f"{path} cannot be read ({error}); {_anew(path)}") from error
 
 
-def recover_records(directory: Path) -> list[Record]:
-    """What an interrupted run left; a torn last line is cut off so that appending is safe."""
+@contextmanager
+def trusting(what: str) -> Iterator[None]:
+    """Work with records as if they were as `RecordWriter` writes them; StoreError where not.
+
+    To look at every token of every record beforehand would take longer than the work.
+
+    what  whose records they are, for the message
+    """
+    try:
+        yield
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+        raise StoreError(
+            f"{what}: a record is not what gpt2eval writes ({error!r}), so somebody changed it;"
+            " `gpt2eval verify` names the file. Delete its directory and run the same command"
+            " again, which makes it anew"
+        ) from error
+
+
+def replace_lines(directory: Path, lines: Iterable[str]) -> None:
+    """The same of records as they stand in a file."""
+    _replace(directory / RECORDS, lines)
+
+
+def recover_records(directory: Path, *, repair: bool = True) -> list[Record]:
+    """What an interrupted run left, without a torn last line.
+
+    repair  cut that line off, so that appending is safe; without it somebody may be at the file
+    """
     path = directory / RECORDS
     if not path.exists():
         return []
@@ -217,35 +268,57 @@ def recover_records(directory: Path) -> list[Record]:
     except OSError as error:
         raise StoreError(f"{path} cannot be read ({error.strerror}); {_anew(path)}") from error
     whole = content.rfind(b"\n") + 1
-    if whole < len(content):
+    if repair and whole < len(content):
         with _saving(path), path.open("r+b") as file:
             file.truncate(whole)
-    return list(read_records(directory))
+    try:
+        lines = content[:whole].decode().split("\n")[:-1]
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{path} cannot be read ({error}); {_anew(path)}") from error
+    return [_parse_record(path, number, line) for number, line in enumerate(lines, 1)]
 
 
 def _parse_record(path: Path, number: int, line: str) -> Record:
     try:
-        content = json.loads(line, parse_constant=_refuse)
-        known = [item.name for item in fields(Record)]
-        found = [name for name in known if name in content or name not in _LATER]
-        return Record(**{name: content[name] for name in found})
+        content = _DECODER.decode(line)
+        return Record(
+            content["id"],
+            content["group"],
+            content["statistics"],
+            content["responses"],
+            content["references"],
+            content["error"],
+            # The first runs did not write these.
+            content.get("asked", ()),
+            content.get("choices", ()),
+            content.get("gold"),
+        )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(
             f"{path}, line {number}: not a record ({error!r}); {_anew(path)}"
         ) from error
 
 
-def _lighter(line: str) -> str:
-    """The line without what is in its responses, if it is written as `RecordWriter` does.
+def _lighter(line: bytes) -> bytes:
+    """The line without what is in its responses, and what was asked, if it is written as
+    `RecordWriter` does.
 
-    A quotation mark inside a text has a backslash before it, so neither mark can be found in one.
+    A quotation mark inside a text has a backslash before it, so no mark can be found in one.
     """
     start, end = line.find(RESPONSES), line.rfind(REFERENCES)
-    return line[: start + len(RESPONSES)] + line[end:] if 0 <= start < end else line
+    if not (0 <= start < end and line.endswith(b"}\n")):
+        return line
+    asked = line.find(ASKED, end)
+    rest = line[end:] if asked < 0 else line[end:asked] + b"}"
+    return line[: start + len(RESPONSES)] + rest
 
 
 def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is not a number")
+
+
+# Made once: there are a million lines to read where fifty checkpoints are compared.
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def _anew(path: Path) -> str:
@@ -355,6 +428,8 @@ def decode_requests(
 
 def own_responses(record: Record) -> list[Mapping[str, Any]]:
     """The responses of the checkpoint itself, without those of the scorer about them."""
+    if not any("scorer" in about for about in record.asked):
+        return list(record.responses)
     asked = [*record.asked, *({} for _ in record.responses[len(record.asked) :])]
     pairs = zip(record.responses, asked, strict=True)
     return [response for response, about in pairs if "scorer" not in about]
@@ -487,32 +562,17 @@ def read_result(directory: Path) -> Result:
             f"{path} has format {found!r}; this version of gpt2eval reads {FORMAT}. Use the version"
             f" that wrote it, or {_anew(path)}"
         )
-    try:
-        estimates = {name: _estimate(entry) for name, entry in content["metrics"].items()}
-        baselines = {
-            system: {name: _estimate(entry) for name, entry in metrics.items()}
-            for system, metrics in content["baselines"].items()
-        }
-        sections = {
-            key: content[key]
-            for key in ("checkpoint", "task", "data", "run", "ledger", "signature")
-        }
-        _check_sections(sections)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise StoreError(
-            f"{path} is not a result of gpt2eval ({error!r}); {_anew(path)}"
-        ) from error
-    return Result(**sections, metrics=estimates, baselines=baselines, path=directory)
-
-
-def _check_sections(sections: Mapping[str, Any]) -> None:
-    """ValueError where what every reader takes for granted is not there."""
-    for key, section in sections.items():
-        if not isinstance(section, str if key == "signature" else dict):
-            raise ValueError(f"{key} is {section!r:.40}")
-    for key, name in (("checkpoint", "name"), ("task", "name"), ("task", "protocol")):
-        if not isinstance(sections[key].get(name), str):
-            raise ValueError(f"{key}.{name} is {sections[key].get(name)!r:.40}")
+    if wrong := misshapen(content):
+        raise StoreError(f"{path} is not a result of gpt2eval: {wrong}; {_anew(path)}")
+    sections = {
+        key: content[key] for key in ("checkpoint", "task", "data", "run", "ledger", "signature")
+    }
+    baselines = {
+        system: {name: _estimate(entry) for name, entry in metrics.items()}
+        for system, metrics in content["baselines"].items()
+    }
+    metrics = {name: _estimate(entry) for name, entry in content["metrics"].items()}
+    return Result(**sections, metrics=metrics, baselines=baselines, path=directory)
 
 
 def _estimate(entry: Mapping[str, Any]) -> Estimate:
@@ -532,7 +592,7 @@ def load_results(*paths: str | Path) -> list[Result]:
     for path in map(Path, paths):
         found = {file.parent for file in path.rglob(RESULT)}
         if not found:
-            raise StoreError(f"{str(path)!r} holds no {RESULT}; expected the --output of a run")
+            raise StoreError(without_result(path))
         directories |= found
     return [read_result(directory) for directory in sorted(directories)]
 
@@ -595,8 +655,13 @@ def _places(name: str, output: Path) -> list[Path]:
 def _holding(place: Path, file: str) -> list[Path]:
     """The directories at a place or below that hold this file."""
     if place.is_dir():
-        return [found.parent for found in place.rglob(file)]
+        return [_run_of(found) for found in place.rglob(file)]
     return [place.parent] if place.name == file else []
+
+
+def _run_of(file: Path) -> Path:
+    """The directory of the run that a file belongs to, which may be that of a shard."""
+    return file.parents[2] if file.parents[1].name == SHARDS else file.parent
 
 
 def _nothing(name: str, output: Path, places: Sequence[Path], torn: Sequence[Path]) -> str:
@@ -607,8 +672,8 @@ def _nothing(name: str, output: Path, places: Sequence[Path], torn: Sequence[Pat
     if torn:
         more = f" and {len(torn) - 1} more" if len(torn) > 1 else ""
         return (
-            f"{name!r} holds no finished run, only {torn[0]}{more}, interrupted; give the command"
-            " that made it again, and it goes on where it stopped"
+            f"{name!r} holds no finished run, only {torn[0]}{more}, {how_far(torn[0])}; give the"
+            " command that made it again, and it goes on where it stopped"
         )
     if places and all(place.is_file() for place in places):
         return f"{name!r} is a file without results. {expected}"
@@ -619,6 +684,22 @@ def _nothing(name: str, output: Path, places: Sequence[Path], torn: Sequence[Pat
     hint = f"; did you mean {near[0]!r}?" if near else ""
     there = f"; there are {', '.join(known[:10])}" if known else ""
     return f"no results are called {name!r}, here or in {str(output)!r}{hint}{there}. {expected}"
+
+
+def without_result(path: Path) -> str:
+    """Why there is nothing to read below a path."""
+    begun = sorted({_run_of(file) for file in path.rglob(RECORDS)})
+    more = f", but {begun[0]}, {how_far(begun[0])}" if begun else ""
+    return f"{str(path)!r} holds no {RESULT}{more}; expected the --output of a run"
+
+
+def how_far(directory: Path) -> str:
+    """What there is of a run without a result, in words."""
+    shards = sorted(path.parent.name for path in directory.glob(f"{SHARDS}/*/{RECORDS}"))
+    if not shards:
+        return "interrupted"
+    names = ", ".join(name.replace("-of-", "/") for name in shards)
+    return f"of which shards are there ({names}), to be merged by `gpt2eval merge`"
 
 
 def _each_once(results: Sequence[Result]) -> list[Result]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gpt2eval.options import RunOptions
+from gpt2eval.options import ReportOptions, RunOptions
 
 
 def dashes(name: str) -> str:
@@ -21,13 +21,18 @@ def run_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any
     return options_of(RunOptions, *names)
 
 
+def report_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options of all fields of ReportOptions."""
+    return options_of(ReportOptions)
+
+
 def options_of(kind: Any, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The options of these fields of a dataclass, or of all of them."""
+    items = [item for item in fields(kind) if not names or item.name in names]
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for item in reversed(fields(kind)):
-            if not names or item.name in names:
-                command = _option(item)(command)
+        for item in reversed(items):
+            command = _option(item)(command)
         return command
 
     return decorate

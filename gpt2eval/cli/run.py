@@ -8,7 +8,7 @@ import click
 
 from gpt2eval.cli.options import run_options
 from gpt2eval.errors import SampleError
-from gpt2eval.options import RunOptions
+from gpt2eval.options import ReportOptions, RunOptions
 
 
 @click.command("run")
@@ -32,12 +32,19 @@ def command(quiet: bool, **values: Any) -> None:
             results = run_with(options, progress)
         except SampleError as error:
             results, failure = error.results, error
+    if options.shard is not None:
+        if not quiet:
+            click.echo(
+                f"Shard {options.shard} is scored. When all are: gpt2eval merge, with the same"
+                " options"
+            )
+        return
     if results:
         # Not before the models are gone: reports and tables bring a hundred megabytes of libraries.
         from gpt2eval.reporting import report_results
         from gpt2eval.terminal.results import show_results
 
-        page = report_results(results, options.report, tasks_dir=options.tasks_dir)
+        page = report_results(results, options.report, ReportOptions(tasks_dir=options.tasks_dir))
         if not quiet:
             show_results(results, page)
     if failure:

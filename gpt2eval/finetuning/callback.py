@@ -80,6 +80,9 @@ class EvalCallback(TrainerCallback):
         self.progress = progress or Silent()
         self.record = record
         self.options = RunOptions(tasks=tasks, **{"data": "hub", **options})
+        for name in ("shard", "workers", "ray"):
+            if getattr(self.options, name) is not None:
+                raise UsageError(f"{name}={getattr(self.options, name)!r}: a training scores alone")
         self.metric, self.higher = watched(tasks, metric, self.options.tasks_dir)
         self.scored: list[Result] = []
 
@@ -152,7 +155,7 @@ class EvalCallback(TrainerCallback):
                 source=str(directory / f"checkpoint-{step}"),
                 lineage={**self.record(), "weights_sha256": opened.sha256} if self.record else None,
             )
-            return run_with(self.options, self.progress, opened=[checkpoint])
+            return run_with(self.options, self.progress, checkpoints=[checkpoint])
 
 
 def _check_whole(args: Any) -> None:

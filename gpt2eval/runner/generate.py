@@ -89,7 +89,7 @@ def generate(
     """
     jobs = plan(model, requests, seed, failed)
     plan_done(sum(job.size for job in jobs))
-    groups = _by_sampling(jobs)
+    groups = by_sampling(jobs)
     while groups:
         group = groups.pop(0)
         held = cache_rows(model, max(job.size for job in group))
@@ -160,7 +160,8 @@ def _random(request: Generate, seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
 
-def _by_sampling(jobs: Sequence[Job]) -> list[list[Job]]:
+def by_sampling(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Jobs in groups that are written together: those of one group are sampled alike."""
     groups: dict[tuple[float, ...], list[Job]] = {}
     for job in jobs:
         request = job.request
