@@ -86,7 +86,9 @@ def bench(options: RunOptions, repeats: int, progress: Progress) -> list[Result]
     """
     if repeats < 1:
         raise UsageError(f"--repeats {repeats}: expected a whole number of at least 1")
-    checkpoints = open_checkpoints(options.models, offline=options.offline)
+    checkpoints = open_checkpoints(
+        options.models, offline=options.offline, tokenizer=options.tokenizer
+    )
     prepare_output(Path(options.output))
     return [
         result

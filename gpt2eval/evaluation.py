@@ -183,7 +183,9 @@ def run_with(options: RunOptions, progress: Progress) -> list[Result]:
     """`run` with its options as one value."""
     options = replace(options, models=options.models or BUNDLED)
     chosen = select(options.tasks, discover(options.tasks_dir))
-    checkpoints = open_checkpoints(options.models, offline=options.offline)
+    checkpoints = open_checkpoints(
+        options.models, offline=options.offline, tokenizer=options.tokenizer
+    )
     place = options.data or ("bundled" if set(options.models) <= set(BUNDLED) else "hub")
     work = with_scorer(load_work(chosen, place, options), options)
     prepare_output(Path(options.output))

@@ -82,7 +82,9 @@ def selfcheck(options: RunOptions, progress: Progress) -> list[Check]:
     checks: list[Check] = []
     sources = options.models or BUNDLED
     for source, checkpoint in zip(
-        sources, open_checkpoints(sources, offline=options.offline), strict=True
+        sources,
+        open_checkpoints(sources, offline=options.offline, tokenizer=options.tokenizer),
+        strict=True,
     ):
         recorded = _recorded(checkpoint)
         if recorded is not None:

@@ -36,8 +36,9 @@ MAY_IMPORT = {
     "compare": FILES | {"significance"},
     "report": FILES,
     "check": FILES | {"compare", "report"},
-    "checkpoint": NOUNS | {"pickled"},
-    "model": NOUNS | {"checkpoint"},
+    "formats": NOUNS | {"pickled"},
+    "checkpoint": NOUNS | {"formats"},
+    "model": NOUNS | {"checkpoint", "formats"},
     "runner": NOUNS | {"checkpoint", "model"},
     "demo": set(),
 }
