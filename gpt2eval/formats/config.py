@@ -172,7 +172,11 @@ def assume_heads(path: Path, width: int) -> tuple[int, str]:
 
 def gpt2_config(sizes: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """The config of a model of these sizes that is otherwise as GPT-2."""
+    vocab = sizes.get("vocab_size")
+    # GPT-2's <|endoftext|> is its last token; a smaller vocabulary leaves that to the tokenizer.
+    none = {"bos_token_id": None, "eos_token_id": None}
     return {
+        **(none if isinstance(vocab, int) and vocab < CONFIG_DEFAULTS["vocab_size"] else {}),
         "model_type": "gpt2",
         "activation_function": "gelu_new",
         "layer_norm_epsilon": 1e-5,
