@@ -101,12 +101,14 @@ def _open(
     else:
         found_files = opened.tokenizer() or (base.tokenizer if base else {})
     digest = digest_files(opened.weights)
-    config = opened.config
-    if base and opened.adapter:
+    config, adapter = opened.config, opened.adapter
+    if base and adapter:
         check_fit(opened, base.config)
         digest = digest_items([digest, base.sha256])
         config = {**base.config}
-        if opened.adapter.own_head:
+        if not config.get("tie_word_embeddings", True):
+            adapter = replace(adapter, own_head=False)  # the base's own, which stays or is replaced
+        elif adapter.own_head:
             config["tie_word_embeddings"] = False
     return Checkpoint(
         name=safe_name(str(source) if revision else _name(place)),
@@ -122,7 +124,7 @@ def _open(
         tensors=opened.tensors,
         absent=base.absent if base else opened.absent,
         assumed=base.assumed if base else opened.assumed,
-        adapter=opened.adapter,
+        adapter=adapter,
         base=base,
     )
 

@@ -144,7 +144,8 @@ def _adapter(
         scaling = _scaling(config, layer, rank)
         whole[f"{layer}.weight"] = Pair(both["A"], both["B"], scaling)
     saved = set(map(str, _listed(config.get("modules_to_save"))))
-    own_head = HEAD in replaced or ("wte" in saved and "wte.weight" in replaced)
+    tied = bool(config.get("ensure_weight_tying"))
+    own_head = HEAD in replaced or (not tied and "wte" in saved and "wte.weight" in replaced)
     if not whole and not replaced:
         raise CheckpointError(f"{path} holds no tensors; the adapter changes nothing")
     return Adapter(path, whole, replaced, own_head)

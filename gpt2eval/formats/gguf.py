@@ -23,9 +23,9 @@ from gpt2eval.formats.opened import ITEM_SIZES, Opened, Stored, TokenizerFiles
 ACCEPTS = "a .gguf file of llama.cpp with a GPT-2, or a directory with one"
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-HEADER_LIMIT = 100_000_000  # bytes; with GPT-2's vocabulary it has 1,700,000
-KEEP_LIMIT = 2_000_000  # entries of a list
-LIST_LIMIT = 50_000_000
+HEADER_LIMIT = 32_000_000  # bytes; with GPT-2's vocabulary it has 1,700,000
+TEXTS_LIMIT = 1_000_000  # entries of a list; GPT-2 has 50,257 tokens
+LIST_LIMIT = 32_000_000
 COUNT_LIMIT = 200_000  # of keys, and of tensors
 NAME_LIMIT = 1000  # bytes
 STRING_LIMIT = 10_000_000
@@ -218,7 +218,8 @@ def _pair(reader: _Reader) -> tuple[str, Any] | None:
         value = _value(reader, kind)
         return (key, value) if wanted else None
     inner = reader.number("I")
-    count = reader.count(KEEP_LIMIT if wanted else LIST_LIMIT, f"entries of {key!r:.80}")
+    few = wanted or inner not in SCALARS
+    count = reader.count(TEXTS_LIMIT if few else LIST_LIMIT, f"entries of {key!r:.80}")
     if inner in SCALARS and not wanted:
         reader.skip(count * struct.calcsize("<" + SCALARS[inner]))
         return None
@@ -226,7 +227,7 @@ def _pair(reader: _Reader) -> tuple[str, Any] | None:
         raise ValueError(f"{key!r:.80} is a list of lists")
     if not wanted:
         for _ in range(count):
-            reader.skip(reader.count(STRING_LIMIT, "bytes of a text"))
+            reader.skip(int.from_bytes(reader.take(8), "little"))
         return None
     return key, [_value(reader, inner) for _ in range(count)]
 
@@ -363,14 +364,18 @@ def _ids(values: Mapping[str, Any]) -> dict[str, Any]:
 def tokenizer(path: Path, values: Mapping[str, Any]) -> TokenizerFiles:
     """vocab.json, merges.txt and their configuration, from the values of the header."""
     model, pre = values.get("tokenizer.ggml.model"), values.get("tokenizer.ggml.pre", "gpt-2")
-    tokens, merges = values.get("tokenizer.ggml.tokens"), values.get("tokenizer.ggml.merges")
+    tokens, merges = (
+        value if isinstance(value := values.get(f"tokenizer.ggml.{name}"), list) else []
+        for name in ("tokens", "merges")
+    )
     if model != "gpt2" or pre not in ("gpt-2", "gpt2", "default") or not tokens or not merges:
         raise CheckpointError(
             f"{path} holds no tokenizer of GPT-2's kind (model {model!r:.80}, pre {pre!r:.80},"
-            f" {len(tokens or ())} tokens, {len(merges or ())} merges); name one: --tokenizer DIR"
+            f" {len(tokens)} tokens, {len(merges)} merges); name one: --tokenizer DIR"
             " or a hub id such as --tokenizer gpt2"
         )
     kinds = values.get("tokenizer.ggml.token_type") or [NORMAL] * len(tokens)
+    kinds = kinds if isinstance(kinds, list) else []
     texts = all(isinstance(one, str) for one in (*tokens, *merges))
     if not texts or len(kinds) != len(tokens):
         raise CheckpointError(

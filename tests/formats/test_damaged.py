@@ -62,8 +62,13 @@ HOSTILE_GGUF: dict[str, tuple[bytes, bool, str]] = {
         "9000000 bytes are announced where 0 are left",
     ),
     "2^60 tokens": (array(TOKENS, 8, 2**60), False, "entries of 'tokenizer.ggml.tokens'"),
-    "two million tokens": (array(TOKENS, 8, 2_000_000), True, "architecture None"),
-    "fifty million texts": (array(b"k", 8, 50_000_000), True, "bytes are announced where"),
+    "a million tokens": (array(TOKENS, 8, 1_000_000), True, "architecture None"),
+    "fifty million texts": (array(b"k", 8, 50_000_000), False, "50000000 entries of 'k'"),
+    "four lists of a million": (
+        header(0, 5, rest=(text(b"k") + struct.pack("<IIQ", 9, 8, 10**6) + bytes(8 * 10**6)) * 4),
+        True,
+        "bytes are announced where",
+    ),
     "list of lists": (array(b"k", 9, 5), False, "'k' is a list of lists"),
     "unknown kind": (header(0, 1, rest=text(b"k") + struct.pack("<I", 77)), False, "kind 77"),
     "a name twice": (
