@@ -28,7 +28,7 @@ PLAIN = {
     *("fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern"),
     *("layers_to_transform", "lora_alpha", "lora_dropout", "megatron_core", "modules_to_save"),
     *("peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision"),
-    *("target_modules", "task_type", "use_rslora", "ensure_weight_tying"),
+    *("target_modules", "task_type", "use_rslora"),
 }
 # Ways to begin that leave the base as it is; others change it, and the file does not say how.
 BEGINNINGS = (True, False, None, "gaussian", "eva", "orthogonal")
@@ -144,8 +144,7 @@ def _adapter(
         scaling = _scaling(config, layer, rank)
         whole[f"{layer}.weight"] = Pair(both["A"], both["B"], scaling)
     saved = set(map(str, _listed(config.get("modules_to_save"))))
-    tied = bool(config.get("ensure_weight_tying"))
-    own_head = HEAD in replaced or (not tied and "wte" in saved and "wte.weight" in replaced)
+    own_head = HEAD in replaced or ("wte" in saved and "wte.weight" in replaced)
     if not whole and not replaced:
         raise CheckpointError(f"{path} holds no tensors; the adapter changes nothing")
     return Adapter(path, whole, replaced, own_head)

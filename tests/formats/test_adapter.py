@@ -35,11 +35,6 @@ PLAIN: dict[str, dict[str, Any]] = {
     "head": {"target_modules": ["c_attn"], "modules_to_save": ["lm_head"]},
     "embedding": {"target_modules": ["c_attn"], "modules_to_save": ["wte"]},
     "embedding and head": {"target_modules": ["c_attn"], "modules_to_save": ["wte", "lm_head"]},
-    "embedding and head, tied": {
-        "target_modules": ["c_attn"],
-        "modules_to_save": ["wte"],
-        "ensure_weight_tying": True,
-    },
     "positions": {"target_modules": ["c_fc"], "modules_to_save": ["wpe"]},
 }
 MORE: dict[str, tuple[dict[str, Any], str]] = {
@@ -49,6 +44,10 @@ MORE: dict[str, tuple[dict[str, Any], str]] = {
     "tokens": (
         {"target_modules": ["c_attn"], "trainable_token_indices": [1, 2]},
         "more than plain LoRA: trainable_token_indices",
+    ),
+    "tied": (
+        {"target_modules": ["c_attn"], "modules_to_save": ["wte"], "ensure_weight_tying": True},
+        "more than plain LoRA: ensure_weight_tying",
     ),
     "bias of B": ({"target_modules": ["c_attn"], "lora_bias": True}, "more than plain LoRA: lora_"),
 }
