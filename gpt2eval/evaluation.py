@@ -214,6 +214,7 @@ def _open(experiment: Experiment, entries: Sequence[Entry]) -> list[tuple[Checkp
         [entry.what for entry in entries],
         names=[entry.name for entry in entries],
         offline=experiment.options.offline,
+        tokenizer=experiment.options.tokenizer,
     )
     return [
         (checkpoint, experiment.own(entry))

@@ -41,8 +41,9 @@ MAY_IMPORT = {
     "compare": FILES | {"significance", "winner", "experiment"},
     "report": FILES,
     "check": FILES | {"compare", "report"},
-    "checkpoint": NOUNS | {"pickled", "lineage"},
-    "model": NOUNS | {"checkpoint"},
+    "formats": NOUNS | {"pickled"},
+    "checkpoint": NOUNS | {"formats", "lineage"},
+    "model": NOUNS | {"checkpoint", "formats"},
     "runner": NOUNS | {"checkpoint", "model"},
     "demo": set(),
 }
