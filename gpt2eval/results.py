@@ -52,6 +52,7 @@ DIGESTS = "digests"
 RESPONSES, REFERENCES = '}, "responses": [', '], "references": ['
 VOCABULARY = "vocabulary.json"
 _LATER = ("asked", "choices", "gold")  # fields of a Record that the first runs did not write
+_SAMPLING = ("temperature", "top_k", "top_p")  # of a Generate, where it is not greedy
 _WORTH = 16  # shared characters from which on it is shorter to count them
 
 
@@ -313,9 +314,9 @@ def encode_requests(
 ) -> list[dict[str, Any]]:
     """The texts of what was asked, one JSON object a request.
 
-    A Score has "context" and "continuation", a Generate "prompt", a Rolling nothing: the tokens of
-    its response say the text, which may be a book. What context or prompt begins with as the one
-    before it did is not repeated: "same" counts its characters.
+    A Score has "context" and "continuation", a Generate "prompt" and how it is to be continued, a
+    Rolling nothing: the tokens of its response say the text, which may be a book. What context or
+    prompt begins with as the one before it did is not repeated: "same" counts its characters.
 
     beginning  what stands before the first: the text that all samples of the run begin with
     scorer     positions of the requests that a protocol's `followup` makes; they say so
@@ -334,6 +335,10 @@ def encode_requests(
             before = text
         if isinstance(request, Score):
             content["continuation"] = request.continuation
+        if isinstance(request, Generate):
+            content |= {"max_new_tokens": request.max_new_tokens, "stop": list(request.stop)}
+            if request.temperature:
+                content |= {key: getattr(request, key) for key in _SAMPLING}
         encoded.append(content)
     return encoded
 
