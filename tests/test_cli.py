@@ -165,7 +165,7 @@ def test_python_does_the_same_as_the_command_line(finished, checkpoint, data):
 BAD_INPUT = {
     "no such directory": (["--model", "./nope"], r"'\./nope' does not exist"),
     "not in the cache": (["--model", "gpt2"], r"hf download gpt2"),
-    "unknown task": (["--tasks", "wikitex"], r"did you mean 'wikitext2'\?"),
+    "unknown task": (["--tasks", "wikitex"], r"did you mean 'wikitext'\?"),
     "unknown protocol": (["--tasks", "lambada@openia"], r"did you mean 'openai'\?"),
     "no data directory": (["--data", "nowhere"], r"data directory 'nowhere' does not exist"),
     "missing data file": (["--data", "."], r"5 of 5 tasks have no data in \.:.*cnn_dm/test\.csv"),

@@ -8,6 +8,7 @@ import click
 
 from gpt2eval.cli.options import run_options
 from gpt2eval.errors import SampleError
+from gpt2eval.naming import visible
 from gpt2eval.options import RunOptions
 
 
@@ -23,9 +24,13 @@ def command(quiet: bool, **values: Any) -> None:
     options = RunOptions(**values)  # bad values are refused before anything heavy is imported
     from gpt2eval.evaluation import run_with
     from gpt2eval.report.folder import check_directory
+    from gpt2eval.task import discover, other_meanings
     from gpt2eval.terminal.progress import progress_bar
 
     check_directory(options.report)
+    if not quiet:
+        for words in other_meanings(options.tasks, discover(options.tasks_dir)):
+            click.echo(visible(words), err=True)
     failure = None
     with progress_bar(quiet) as progress:
         try:

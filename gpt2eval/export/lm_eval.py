@@ -27,10 +27,9 @@ import numpy as np
 from gpt2eval import __version__
 from gpt2eval.alphabet import text_of_letters
 from gpt2eval.compare.records import Run, read_run
-from gpt2eval.labels import checkpoint_labels
+from gpt2eval.export.order import Order, Written
 from gpt2eval.peers.lm_eval_names import metric_name, twin
 from gpt2eval.results import (
-    RECORDS,
     decode_requests,
     locate_records,
     own_responses,
@@ -79,16 +78,13 @@ class Part:
     group: str = ""
 
 
-def write(results: Sequence[Result], output: Path, tasks: Mapping[str, Task]) -> list[Path]:
-    """Write the files below `output`; the results files, in the order of the checkpoints.
-
-    tasks  what is installed, which says what lm-eval calls them
-    """
+def write(order: Order) -> Written:
+    """Write the files; the paths are those of results files, in the order of the checkpoints."""
     written = []
     taken: set[Path] = set()
-    for group in _files(results, tasks):
+    for group in _files(order):
         model = _model(group[0][1])
-        folder = output / re.sub(r'["<>:/|\\?*\[\]]+', "__", model)
+        folder = order.output / re.sub(r'["<>:/|\\?*\[\]]+', "__", model)
         when = _time([result for _, result in group])
         while (path := folder / f"results_{when.isoformat().replace(':', '-')}.json") in taken:
             when = when.replace(microsecond=when.microsecond + 1)
@@ -96,22 +92,19 @@ def write(results: Sequence[Result], output: Path, tasks: Mapping[str, Task]) ->
         folder.mkdir(parents=True, exist_ok=True)
         _write_file(path, model, when, group)
         written.append(path)
-    return written
+    return Written(written)
 
 
-def _files(
-    results: Sequence[Result], tasks: Mapping[str, Task]
-) -> Iterator[list[tuple[str, Result]]]:
+def _files(order: Order) -> Iterator[list[tuple[str, Result]]]:
     """What goes into one results file: (lm-eval's name, result), each name once."""
-    by_label: dict[str, list[dict[str, Result]]] = {}
-    for label, result in zip(checkpoint_labels(results), results, strict=True):
-        name = task_name(result, tasks)
-        files = by_label.setdefault(label, [])
-        file = next((file for file in files if name not in file), None)
-        if file is None:
-            files.append(file := {})
-        file[name] = result
-    for files in by_label.values():
+    for results in order.by_checkpoint().values():
+        files: list[dict[str, Result]] = []
+        for result in results:
+            name = task_name(result, order.tasks)
+            file = next((file for file in files if name not in file), None)
+            if file is None:
+                files.append(file := {})
+            file[name] = result
         yield from (list(file.items()) for file in files)
 
 

@@ -43,6 +43,11 @@ class Run:
         return str(self.content.get("lm_eval_version") or "unknown")
 
     @property
+    def exported(self) -> bool:
+        """Whether it was written by `gpt2eval export`."""
+        return isinstance(self.content.get("gpt2eval"), Mapping)
+
+    @property
     def tasks(self) -> list[str]:
         """Tasks that were scored; groups, whose values are made of those, are not among them."""
         return [name for name in self.content["results"] if name in self.content["configs"]]
@@ -84,6 +89,7 @@ class Run:
 class Document:
     """What lm-eval kept of a document under one filter.
 
+    doc       the row of the data set
     asked     arguments of each request: (context, continuation), (text,) or (prompt, settings)
     answers   what the model answered to each, before the filter and behind it
     """
@@ -96,6 +102,7 @@ class Document:
     target: str
     hash: str
     row: Mapping[str, Any]
+    doc: Mapping[str, Any]
 
 
 def read_runs(names: Sequence[str | Path]) -> list[Run]:
@@ -174,6 +181,7 @@ def _document(row: Mapping[str, Any]) -> Document:
         target=str(row["target"]),
         hash=str(row.get("doc_hash", "")),
         row=row,
+        doc=_mapping(row.get("doc")),
     )
 
 

@@ -39,9 +39,7 @@ class Twin:
 
 _USUAL = {ours: theirs for theirs, ours in OURS.items() if theirs != "em"}
 _TWINS = {
-    "blimp": Twin(
-        2.0, metrics={"accuracy_macro": "acc", "accuracy": "acc_of_pairs"}, group=True
-    ),
+    "blimp": Twin(2.0, metrics={"accuracy_macro": "acc", "accuracy": "acc_of_pairs"}, group=True),
     "coqa": Twin(3.0, metrics={"exact_match": "em"}),
     "nq_open": Twin(4.0, "remove_whitespace"),
     "triviaqa": Twin(3.0, "remove_whitespace"),

@@ -1,0 +1,77 @@
+"""Results -> runs of Weights & Biases on disk: offline, to be sent by `wandb sync` if one wants to.
+
+Nothing is asked of a server, and wandb's own habits are switched off: it keeps no console output,
+no code, no state of git, no packages and nothing about the machine. What stands in the run is what
+`gpt2eval.export.tracked` lists.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gpt2eval.export.order import Order, Written
+from gpt2eval.export.tracked import COLUMNS, need, scalars, settings, step_of, table
+from gpt2eval.naming import safe_name
+from gpt2eval.types import Result
+
+PROJECT = "gpt2eval"
+
+
+def write(order: Order) -> Written:
+    """Write `wandb/offline-run-...` for each checkpoint: summary, table, the report as artifact."""
+    wandb = need("wandb", "wandb")
+    order.output.mkdir(parents=True, exist_ok=True)
+    paths = []
+    with _no_key():
+        for label, results in order.by_checkpoint().items():
+            paths.append(_write_run(wandb, order.output, label, results, order.report))
+    return Written(paths, [f"to send it: wandb sync {path}" for path in paths])
+
+
+@contextmanager
+def _no_key() -> Iterator[None]:
+    """Without the user's key in sight: an offline run has no use for it."""
+    key = os.environ.pop("WANDB_API_KEY", None)
+    try:
+        yield
+    finally:
+        if key is not None:
+            os.environ["WANDB_API_KEY"] = key
+
+
+def _write_run(
+    wandb: Any, output: Path, label: str, results: Sequence[Result], report: Path | None
+) -> Path:
+    quiet = wandb.Settings(
+        console="off",
+        silent=True,
+        disable_code=True,
+        disable_git=True,
+        save_code=False,
+        x_disable_meta=True,
+        x_disable_stats=True,
+        x_disable_machine_info=True,
+        x_save_requirements=False,
+    )
+    run = wandb.init(
+        project=PROJECT,
+        name=label,
+        dir=str(output),
+        mode="offline",
+        config=settings(results),
+        settings=quiet,
+    )
+    try:
+        numbers = {name: x for result in results for name, x in scalars(result).items()}
+        run.log({**numbers, "table": wandb.Table(list(COLUMNS), table(results))}, step_of(label))
+        if report is not None:
+            artifact = wandb.Artifact(f"report-{safe_name(label)}", type="report")
+            artifact.add_dir(str(report))
+            run.log_artifact(artifact)
+        return Path(run.dir).parent
+    finally:
+        run.finish()
