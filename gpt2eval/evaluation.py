@@ -5,6 +5,7 @@ The module is not called `run`, because a submodule of that name would replace `
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -182,6 +183,8 @@ def run(
 def run_with(options: RunOptions, progress: Progress) -> list[Result]:
     """`run` with its options as one value."""
     options = replace(options, models=options.models or BUNDLED)
+    if options.offline:  # a metric of Hugging Face's may be one of the hub
+        os.environ["HF_EVALUATE_OFFLINE"] = "1"
     chosen = select(options.tasks, discover(options.tasks_dir))
     checkpoints = open_checkpoints(options.models, offline=options.offline)
     place = options.data or ("bundled" if set(options.models) <= set(BUNDLED) else "hub")

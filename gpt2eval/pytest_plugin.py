@@ -79,8 +79,8 @@ def gpt2eval_check() -> Callable[..., list[Check]]:
         )
         if not passed(found):
             lines = [
-                f"{metric}: {old} -> {now}, difference {difference}, may drop by {allowed}; {verdict}"
-                for metric, old, now, difference, allowed, verdict in map(cells, found)
+                f"{metric}: {old} -> {now}, difference {change}, may drop by {allowed}; {verdict}"
+                for metric, old, now, change, allowed, verdict in map(cells, found)
             ]
             pytest.fail("\n  ".join([summary(found), *lines]), pytrace=False)
         return found

@@ -1,9 +1,9 @@
-"""Results -> `.eval_results/*.yaml`, the files in a model's repository that the hub's leaderboards read.
+"""Results -> `.eval_results/*.yaml`, which the hub's leaderboards read in a model's repository.
 
-https://huggingface.co/docs/hub/eval-results. One file for each task@protocol, with its first metric:
-a leaderboard has one number for a model. The hub takes only what is of a data set that is registered
-as a benchmark; which task of it a number belongs to is written in the `eval.yaml` of that data set, so
-`task_id` is to be checked before anything is pushed.
+https://huggingface.co/docs/hub/eval-results. One file for each task@protocol, with its first
+metric: a leaderboard has one number for a model. The hub takes only what is of a data set that is
+registered as a benchmark; which task of it a number belongs to is written in the `eval.yaml` of
+that data set, so `task_id` is to be checked before anything is pushed.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ def _column(task: str, name: str, estimate: Estimate, run: Run, called: str = ""
     called  its name where that is not `name`: that of a part is `accuracy/part`
     """
     told = dict(part.partition(":")[::2] for part in estimate.signature.split("|"))
-    if "lm-eval" in told:  # it came from there
+    if "filter" in told:  # it came from there
         own, filter = name.partition(",")[0], told.get("filter", "none")
     else:
         own, filter = metric_name(task, called or name), twin(task).filter
@@ -312,7 +312,8 @@ def _row(
         kinds.add(kind)
         arguments.append(given)
         answers.append([answer])
-        filtered.append(response["prediction"] if kind == "generate_until" else answer)
+        written = response.get("prediction", answer)  # the first runs kept no other
+        filtered.append(written if kind == "generate_until" else answer)
     kind = "multiple_choice" if kinds == {"loglikelihood"} and len(own) > 1 else "".join(kinds)
     target = _target(record, kind, arguments)
     doc = {"id": record.id, "references": list(record.references)}

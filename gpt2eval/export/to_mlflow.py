@@ -7,58 +7,45 @@ sqlalchemy and alembic), and a directory of files otherwise. A checkpoint is a r
 from __future__ import annotations
 
 import json
-import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from gpt2eval.export.order import Order, Written
-from gpt2eval.export.tracked import COLUMNS, need, scalars, settings, step_of, table
+from gpt2eval.export.tracked import COLUMNS, environment, need, scalars, settings, step_of, table
 from gpt2eval.types import Result
 
 EXPERIMENT = "gpt2eval"
 LONGEST = 500  # characters of a parameter
-# The directory of files is deprecated: without the word of a user, MLflow refuses to write one.
-ALLOW_FILES = "MLFLOW_ALLOW_FILE_STORE"
+# No word to its makers; and the directory of files, which is deprecated, without being asked twice.
+OURS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_FILE_STORE": "true"}
 
 
 def write(order: Order) -> Written:
     """Write a run for each checkpoint: params, metrics with intervals, table.json, the report."""
-    need("mlflow", "mlflow")
+    with environment(**OURS):
+        need("mlflow", "mlflow")
+        return _write(order)
+
+
+def _write(order: Order) -> Written:
+    from mlflow import MlflowClient
+
     order.output.mkdir(parents=True, exist_ok=True)
     where = order.output.resolve()
     whole = bool(find_spec("sqlalchemy") and find_spec("alembic"))
     store = where / ("mlflow.db" if whole else "mlruns")
     uri = f"sqlite:///{store}" if whole else store.as_uri()
-    with _files_allowed():
-        from mlflow import MlflowClient
-
-        client = MlflowClient(tracking_uri=uri)
-        known = client.get_experiment_by_name(EXPERIMENT)
-        experiment = (
-            known.experiment_id
-            if known
-            else client.create_experiment(EXPERIMENT, (where / "artifacts").as_uri())
-        )
-        for label, results in order.by_checkpoint().items():
-            _write_run(client, experiment, label, results, order.report)
-    return Written([store], [f"look at it: mlflow ui --backend-store-uri {uri}"])
-
-
-@contextmanager
-def _files_allowed() -> Iterator[None]:
-    before = os.environ.get(ALLOW_FILES)
-    os.environ[ALLOW_FILES] = "true"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[ALLOW_FILES]
-        else:
-            os.environ[ALLOW_FILES] = before
+    client = MlflowClient(tracking_uri=uri)
+    known = client.get_experiment_by_name(EXPERIMENT)
+    artifacts = (where / "artifacts").as_uri()
+    experiment = known.experiment_id if known else client.create_experiment(EXPERIMENT, artifacts)
+    for label, results in order.by_checkpoint().items():
+        _write_run(client, experiment, label, results, order.report)
+    allowed = "" if whole else "MLFLOW_ALLOW_FILE_STORE=true "
+    return Written([store], [f"look at it: {allowed}mlflow ui --backend-store-uri {uri}"])
 
 
 def _write_run(

@@ -7,14 +7,12 @@ no code, no state of git, no packages and nothing about the machine. What stands
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gpt2eval.export.order import Order, Written
-from gpt2eval.export.tracked import COLUMNS, need, scalars, settings, step_of, table
+from gpt2eval.export.tracked import COLUMNS, environment, need, scalars, settings, step_of, table
 from gpt2eval.naming import safe_name
 from gpt2eval.types import Result
 
@@ -23,24 +21,15 @@ PROJECT = "gpt2eval"
 
 def write(order: Order) -> Written:
     """Write `wandb/offline-run-...` for each checkpoint: summary, table, the report as artifact."""
-    wandb = need("wandb", "wandb")
     order.output.mkdir(parents=True, exist_ok=True)
-    paths = []
-    with _no_key():
-        for label, results in order.by_checkpoint().items():
-            paths.append(_write_run(wandb, order.output, label, results, order.report))
+    # An offline run has no use for a key, and its makers none for a word on errors.
+    with environment(WANDB_API_KEY=None, WANDB_ERROR_REPORTING="false"):
+        wandb = need("wandb", "wandb")
+        paths = [
+            _write_run(wandb, order.output, label, results, order.report)
+            for label, results in order.by_checkpoint().items()
+        ]
     return Written(paths, [f"to send it: wandb sync {path}" for path in paths])
-
-
-@contextmanager
-def _no_key() -> Iterator[None]:
-    """Without the user's key in sight: an offline run has no use for it."""
-    key = os.environ.pop("WANDB_API_KEY", None)
-    try:
-        yield
-    finally:
-        if key is not None:
-            os.environ["WANDB_API_KEY"] = key
 
 
 def _write_run(

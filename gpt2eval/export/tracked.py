@@ -7,8 +7,10 @@ token in it, nor anything of the environment.
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -31,14 +33,33 @@ def need(package: str, extra: str) -> Any:
         ) from error
 
 
+@contextmanager
+def environment(**values: str | None) -> Iterator[None]:
+    """These variables set, or removed by None, for as long as a tracker works."""
+    before = {name: os.environ.get(name) for name in values}
+    _set(values)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
 def scalars(result: Result) -> dict[str, float]:
     """`task/protocol/metric` -> value, and the bounds of its interval under `_low` and `_high`.
 
-    A slash and not "@", which MLflow refuses. What is not finite is left to the table.
+    A slash and not "@", which MLflow refuses; a full stop before the name of a part, since MLflow
+    keeps metrics as files in directories. What is not finite is left to the table.
     """
     found = {}
     for name, estimate in result.metrics.items():
-        key = f"{result.task['name']}/{result.task['protocol']}/{name}"
+        key = f"{result.task['name']}/{result.task['protocol']}/{name.replace('/', '.')}"
         for end, number in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high)):
             if number is not None and math.isfinite(number):
                 found[f"{key}{end}"] = number

@@ -1,8 +1,8 @@
 """Metrics of Hugging Face `evaluate`, by the hub's id or a local path.
 
-https://huggingface.co/docs/evaluate. A metric of `evaluate` is a Python program, and loading one runs
-it: from the hub if it is named by an id. So it is named by whoever writes the task, as any other
-code that the task imports, and never by a data file or a result.
+https://huggingface.co/docs/evaluate. A metric of `evaluate` is a Python program, and loading one
+runs it: from the hub if it is named by an id. So it is named by whoever writes the task, as any
+other code that the task imports, and never by a data file or a result.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def evaluated(
 ) -> Metric:
     """A metric of Hugging Face `evaluate` over the texts that the model wrote.
 
-    Without `each` it is computed of all samples at once, as `compute` is meant to be, and a thousand
-    times more for the interval: "none" as `interval` saves that. With `each` it is computed sample by
-    sample and the mean is taken, which is the same only for metrics that are such a mean; in return
-    comparisons can test it.
+    Without `each` it is computed of all samples at once, as `compute` is meant to be, and a
+    thousand times more for the interval: "none" as `interval` saves that. With `each` it is
+    computed sample by sample and the mean is taken, which is the same only for metrics that are
+    such a mean; in return comparisons can test it.
 
     Args:
         metric: the hub's id ("exact_match", "owner/name"), or the path of a script or of a

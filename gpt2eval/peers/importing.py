@@ -1,4 +1,4 @@
-"""Runs of lm-evaluation-harness -> Results in our store.
+"""Runs of lm-evaluation-harness -> Results in our store; runs of lighteval likewise.
 
 A task keeps lm-eval's name, with the protocol "lm-eval": `lambada_openai@lm-eval`. Where one of our
 protocols says that it asks the same (`Protocol.lm_eval`) and the data are at hand, every request is
@@ -54,8 +54,6 @@ from gpt2eval.types import (
 )
 from gpt2eval.work import Work, load_work
 
-PROTOCOL = "lm-eval"
-TOOL = "lm-eval"
 SHARES = {*OURS, "exact_match", "f1", "acc_all", "acc_none"}  # between 0 and 1, never in percent
 # How lm-eval aggregates where the task's file does not say.
 USUAL = {
@@ -63,9 +61,11 @@ USUAL = {
     "byte_perplexity": "weighted_perplexity",
     "bits_per_byte": "bits_per_byte",
     "perplexity": "perplexity",
+    "ppl": "perplexity",
     "bleu": "bleu",
     "chrf": "chrf",
 }
+NAMES = {"lm-eval": "lm-evaluation-harness"}  # of tools, in a sentence
 MAX_NEW_TOKENS = 256  # what lm-eval lets a model write where the task does not say
 
 
@@ -114,7 +114,7 @@ def metrics_of(result: Result) -> dict[str, Metric]:
 
 
 def _ours(tasks_dir: str | None) -> dict[str, tuple[Task, Protocol]]:
-    """lm-eval's task -> the protocol of ours that asks the same; `export` leaves the others theirs."""
+    """lm-eval's task -> the protocol of ours that asks the same; without one, `export`'s name."""
     return {
         protocol.lm_eval or f"{task.name}@{protocol.name}": (task, protocol)
         for task in discover(tasks_dir).values()
@@ -157,7 +157,7 @@ def _import(
     name = f"{sections['task']['name']}@{sections['task']['protocol']}"
     identity = {
         "format": FORMAT,
-        "tool": TOOL,
+        "tool": run.tool,
         "task": task,
         "name": name,
         "results": digest_files([run.path]),
@@ -290,7 +290,7 @@ def _estimates(
             if document.filter == behind
             and (numbers := _statistics(document.row.get(metric))) is not None
         }
-        signature = f"lm-eval:{run.version}|aggregation:{_aggregation(run, task, metric)}"
+        signature = f"{run.tool}:{run.version}|aggregation:{_aggregation(run, task, metric)}"
         signature += f"|filter:{behind}"
         counted = own or _metric(name, _aggregation(run, task, metric), signature)
         if own and work and not rows:  # of texts that lm-eval puts together into one
@@ -422,9 +422,9 @@ def _alone(run: Run, task: str, metric: str, value: float, error: Any, signature
         low=value - 1.96 * error if known else None,
         high=value + 1.96 * error if known else None,
         level=LEVEL,
-        method="1.96 standard errors either way, as lm-eval gives them"
+        method=f"1.96 standard errors either way, as {run.tool} gives them"
         if known
-        else "no interval: lm-eval gives none, and its samples do not give the value",
+        else f"no interval: {run.tool} gives none, and its samples do not give the value",
         n=n,
         unit=_unit(metric, _aggregation(run, task, metric)),
         denominator="unknown",
@@ -585,7 +585,7 @@ def _sections(
         "task": _task_section(run, task, work),
         "data": _data_section(run, task, documents, work),
         "run": {
-            "tool": TOOL,
+            "tool": run.tool,
             "device": str(config.get("device") or ""),
             "dtype": str(config.get("model_dtype") or "").removeprefix("torch."),
             "n_ctx": run.content.get("max_length"),
@@ -632,11 +632,11 @@ def _task_section(run: Run, task: str, work: Work | None) -> dict[str, Any]:
     shots = run.of("n-shot", task)
     return {
         "name": task,
-        "protocol": PROTOCOL,
+        "protocol": run.tool,
         "version": run.of("versions", task),
         "options": options if shots is None else {**options, "num_fewshot": shots},
         "kind": kind,
-        "summary": f"{task} of lm-evaluation-harness",
+        "summary": f"{task} of {NAMES.get(run.tool, run.tool)}",
         "source": "",
         "bibtex": "",
         "references": [],
@@ -658,10 +658,12 @@ def _data_section(
     known = bool(hashes) and all(hashes.values())
     whole = selected == available or available is None
     return {
-        "source": "lm-eval",
+        "source": run.tool,
         "files": {},
         "sha256": digest_items([number, hashes[number]] for number in ids) if known else "",
-        "verdict": "sha256 over lm-eval's hashes of the documents" if known else "digest unknown",
+        "verdict": f"sha256 over {run.tool}'s hashes of the documents"
+        if known
+        else "digest unknown",
         "available": available,
         "selected": selected,
         "subset": _subset(ids, available)
@@ -690,6 +692,6 @@ def _signature(run: Run, sections: Mapping[str, Mapping[str, Any]]) -> str:
         "subset": data["subset"],
         "ckpt": "unknown",
         "dtype": made["dtype"] or "unknown",
-        "lm-eval": run.version,
+        run.tool: run.version,
     }
     return "|".join(f"{key}:{str(value).replace('|', '/')}" for key, value in parts.items())
