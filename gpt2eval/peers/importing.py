@@ -84,7 +84,7 @@ def import_results(
     data: str | None = None,
     tasks_dir: str | None = None,
 ) -> list[Imported]:
-    """Read lm-eval's files and keep each task as a run; a run that is there already is read.
+    """Read lm-eval's or lighteval's files and keep each task as a run, or read the run again.
 
     names      results_*.json, or directories that hold some
     data       where our tasks find their data ("bundled", "hub" or a directory), to prove which of
