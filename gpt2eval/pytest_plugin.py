@@ -89,4 +89,5 @@ def gpt2eval_check() -> Callable[..., list[Check]]:
 
 
 def _names(names: Names) -> tuple[str, ...]:
-    return (fspath(names),) if isinstance(names, (str, Path)) else tuple(map(fspath, names))
+    given = (names,) if isinstance(names, (str, Path)) else names
+    return tuple(fspath(name) for name in given)

@@ -184,7 +184,7 @@ def _compute(
             f" {key or 'one number'}. Say which by evaluated(..., key=...)"
         )
     number = found[key or names[0]]
-    if not np.isscalar(number) or not math.isfinite(number):
+    if not isinstance(number, (int, float, np.number)) or not math.isfinite(number):
         raise TaskError(
             f"metric {place!r} of evaluate gives {number!r:.80} for {key or names[0]}; expected a"
             " finite number"

@@ -61,7 +61,6 @@ USUAL = {
     "byte_perplexity": "weighted_perplexity",
     "bits_per_byte": "bits_per_byte",
     "perplexity": "perplexity",
-    "ppl": "perplexity",
     "bleu": "bleu",
     "chrf": "chrf",
 }

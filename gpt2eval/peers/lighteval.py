@@ -86,7 +86,7 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
         "dataset_name": config.get("hf_subset"),
         "test_split": ", ".join(map(str, splits)) if isinstance(splits, Sequence) else None,
         "output_type": "generate_until" if generates else "loglikelihood",
-        "metric_list": [],
+        "metric_list": [{"metric": "ppl", "aggregation": "perplexity"}],
     }
 
 

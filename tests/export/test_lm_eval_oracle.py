@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,7 +55,7 @@ def test_lm_evals_tables_print_it(scored: Path, content: dict[str, Any]) -> None
     assert value == f"{accuracy.value:.4f}"
     assert float(error) > 0
     assert printed["nq_open", "exact_match"][:2] == ("4", "remove_whitespace")
-    assert printed["wikitext", "word_perplexity"][0] == "2"
+    assert printed["wikitext", "bits_per_byte"][0] == "2"
     assert any(task.startswith("- blimp_") for task, _ in printed)
     groups = make_table(content, "groups")
     assert "blimp" in groups
@@ -134,11 +135,14 @@ Loader.add_multi_constructor("!function", lambda loader, suffix, node: str(node.
 def task_file(name: str) -> dict[str, Any]:
     """lm-eval's own file of a task or group, with what it includes."""
     root = Path(str(files("lm_eval"))) / "tasks"
-    for path in sorted(root.rglob("*.yaml")):
-        text = path.read_text("utf-8")
-        if f"task: {name}\n" in text or f"group: {name}\n" in text:
-            return read_task(path)
-    raise AssertionError(f"lm-eval has no task {name}")
+    found = [
+        path
+        for path in sorted(root.rglob("*.yaml"))
+        if re.search(rf"^(task|group): {re.escape(name)}$", path.read_text("utf-8"), re.M)
+    ]
+    assert found, f"lm-eval has no task {name}"
+    # Suites of other benchmarks have tasks of the same names; the nearest file is its own.
+    return read_task(min(found, key=lambda path: (name not in path.parts, len(path.parts))))
 
 
 def read_task(path: Path) -> dict[str, Any]:

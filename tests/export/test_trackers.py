@@ -178,7 +178,7 @@ def read_wandb(path: Path) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
 def log_records(content: bytes) -> Iterator[bytes]:
     """The records of a LevelDB log, which wandb writes behind a header of its own.
 
-    Blocks of 32 KB; in them pieces of (checksum, length, type) and data: whole, first, middle, last.
+    Blocks of 32 KB; in them pieces of (checksum, length, type) and data.
     """
     assert content[:4] == b":W&B"
     at, record = 7, b""
