@@ -45,7 +45,7 @@ def write(order: Order) -> Written:
             when = when.replace(microsecond=when.microsecond + 1)
         taken.add(path)
         folder.mkdir(parents=True, exist_ok=True)
-        _write_file(path, model, when, group)
+        _write_file(path, model, when, group, order.tasks)
         written.append(path)
     return Written(written)
 
@@ -66,15 +66,22 @@ def _files(order: Order) -> Iterator[list[tuple[str, Result]]]:
 def task_name(result: Result, tasks: Mapping[str, Task]) -> str:
     """What lm-eval calls the task of a result; `task@protocol` where it has none that is the same.
 
-    A task that came from lm-eval by `import` has the name that it had there.
+    A task that came from another tool by `import` has the name that it had there.
     """
-    if result.run.get("tool") and result.task["protocol"] == result.run["tool"]:
+    if name := _twin_of(result, tasks):
+        return name
+    if result.task["protocol"] == result.run.get("tool"):
         return str(result.task["name"])
+    return result.name
+
+
+def _twin_of(result: Result, tasks: Mapping[str, Task]) -> str:
+    """lm-eval's task that asks the same as that of a result; "" where it has none."""
     task = tasks.get(result.task["name"])
     for protocol in task.protocols if task else ():
-        if protocol.name == result.task["protocol"] and protocol.lm_eval:
+        if protocol.name == result.task["protocol"]:
             return protocol.lm_eval
-    return result.name
+    return ""
 
 
 def _model(result: Result) -> str:
@@ -90,14 +97,19 @@ def _time(results: Sequence[Result]) -> datetime:
 
 
 def _write_file(
-    path: Path, model: str, when: datetime, group: Sequence[tuple[str, Result]]
+    path: Path,
+    model: str,
+    when: datetime,
+    group: Sequence[tuple[str, Result]],
+    tasks: Mapping[str, Task],
 ) -> None:
     hashes: dict[str, str] = {}
     configs: dict[str, Any] = {}
     parts: list[Part] = []
     for name, result in group:
         run = read_run(result)
-        for part in parts_of(name, result, run):
+        version = twin(name).version if _twin_of(result, tasks) else result.task["version"]
+        for part in parts_of(name, result, run, version):
             parts.append(part)
             if twin(part.name).group:
                 continue
@@ -132,7 +144,7 @@ def _content(
             for group in groups
         },
         "configs": {},
-        "versions": {part.name: _version(part) for part in parts},
+        "versions": {part.name: part.version for part in parts},
         "n-shot": {part.name: _shots(part.result) for part in tasks},
         "higher_is_better": {
             part.name: {one.name: one.estimate.higher_is_better for one in part.columns}
@@ -193,14 +205,6 @@ def _ours(part: Part) -> dict[str, Any]:
     }
 
 
-def _version(part: Part) -> float | str:
-    """lm-eval's version of its task; that of ours, where it has none."""
-    name = part.group or part.name
-    if name == part.result.name or part.result.task["protocol"] == part.result.run.get("tool"):
-        return part.result.task["version"] if part.result.task["version"] is not None else "N/A"
-    return twin(part.name).version
-
-
 def _shots(result: Result) -> int:
     return int(result.task.get("options", {}).get("num_fewshot") or 0)
 
@@ -246,5 +250,5 @@ def _config(part: Part, output_type: str) -> dict[str, Any]:
             for column in part.columns
             if column.aggregation
         ],
-        "metadata": {"version": _version(part)},
+        "metadata": {"version": part.version},
     }

@@ -40,27 +40,32 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One entry of `results`: a task with its metrics; a task of a group has the group's name."""
+    """One entry of `results`: a task with its metrics; a task of a group has the group's name.
+
+    version  lm-eval's of its task; that of ours, where it has none
+    """
 
     name: str
     result: Result
     columns: Sequence[Column]
+    version: float | str | None
     group: str = ""
 
 
-def parts_of(name: str, result: Result, run: Run) -> Iterator[Part]:
+def parts_of(name: str, result: Result, run: Run, version: float | str | None) -> Iterator[Part]:
     """The task; where lm-eval has a group of that name, the parts as the tasks of it, too."""
     whole = {key: each for key, each in result.metrics.items() if not each.part}
     grouped = twin(name).group
     shown = whole if grouped else result.metrics
-    yield Part(name, result, [_column(name, key, each, run) for key, each in shown.items()])
+    columns = [_column(name, key, each, run) for key, each in shown.items()]
+    yield Part(name, result, columns, version)
     members: dict[str, list[Column]] = {}
     for key, each in result.metrics.items() if grouped else ():
         if each.part:
             member, metric = f"{name}_{each.part}", key.removesuffix(f"/{each.part}")
             members.setdefault(member, []).append(_column(member, key, each, run, metric))
     for member, columns in members.items():
-        yield Part(member, result, columns, group=name)
+        yield Part(member, result, columns, twin(member).version, group=name)
 
 
 def _column(task: str, name: str, estimate: Estimate, run: Run, called: str = "") -> Column:
@@ -69,10 +74,8 @@ def _column(task: str, name: str, estimate: Estimate, run: Run, called: str = ""
     called  its name where that is not `name`: that of a part is `accuracy/part`
     """
     told = dict(part.partition(":")[::2] for part in estimate.signature.split("|"))
-    if "filter" in told:  # it came from there
-        own, filter = name.partition(",")[0], told.get("filter", "none")
-    else:
-        own, filter = metric_name(task, called or name), twin(task).filter
+    own = metric_name(task, called or name.partition(",")[0])
+    filter = told.get("filter", twin(task).filter)  # told where the value came from there
     if name in run.rows:
         numbers, table = run.rows[name]
         ids = [run.ids[number] for number in numbers]
