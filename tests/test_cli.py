@@ -178,7 +178,7 @@ BAD_INPUT = {
     "no model": (["--model", ""], r"--model '': expected a directory, a hub id"),
     "no data": (["--data", ""], r"--data '': expected the name of a directory"),
     "no output": (["--output", ""], r"--output '': expected the name of a directory"),
-    "name in lm-eval": (["--tasks", "lambada_openai"], r"did you mean 'lambada@openai'\?"),
+    "name in lm-eval": (["--tasks", "lambada_opnai"], r"did you mean 'lambada_openai'\?"),
     "report in a file": (["--report", "file.txt/x"], r"--report 'file\.txt/x' cannot be written"),
     "dtype": (["--dtype", "int8"], r"--dtype 'int8': expected one of float32"),
     "device": (["--device", "tpu9"], r"device 'tpu9' cannot be used"),
@@ -297,6 +297,35 @@ def test_tasks_and_explain(tmp_path):
         assert text in told.stdout
     told = gpt2eval("explain", "open_generation@greedy", cwd=tmp_path)
     assert "zipf: coefficient, over texts; neither direction is better" in told.stdout
-    wrong = gpt2eval("explain", "wikitext", cwd=tmp_path)
+    told = gpt2eval("explain", "wikitext", cwd=tmp_path)
+    assert told.stdout.startswith("wikitext2:")
+    assert "lm-evaluation-harness has it as wikitext" in told.stdout
+    wrong = gpt2eval("explain", "wikitex", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "did you mean" in wrong.stderr
+
+
+def test_a_name_that_means_another_protocol_to_lm_eval_is_said(
+    tmp_path, checkpoint, monkeypatch, capsys
+):
+    given = ["run", "--model", checkpoint, "--data", "bundled", "--limit-first", 1]
+    assert here([*given, "--tasks", "triviaqa"], monkeypatch, tmp_path) == 0
+    words = "triviaqa is triviaqa@examples here; what lm-eval calls triviaqa is triviaqa@lm-eval"
+    assert words in capsys.readouterr().err
+    assert here([*given, "--tasks", "triviaqa", "--quiet"], monkeypatch, tmp_path) == 0
+    assert "lm-eval" not in capsys.readouterr().err
+    (run,) = (tmp_path / "results").glob("*/triviaqa@*")
+    assert run.name == "triviaqa@examples"
+
+
+def test_export(finished, tmp_path, monkeypatch, capsys):
+    output = str(tmp_path / "out")
+    given = ["export", finished[0] / "results", "--output", output, "--format"]
+    assert here([*given, "lm-eval"], monkeypatch, tmp_path) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(output)
+    assert "lambada_openai" in json.loads(Path(line).read_text())["results"]
+    assert here([*given, "csv"], monkeypatch, tmp_path) == 2
+    assert "'csv' is not one of 'lm-eval', 'model-index'" in capsys.readouterr().err
+    assert here([*given, "wandb", "--into", "README.md"], monkeypatch, tmp_path) == 2
+    assert "--into 'README.md' is for --format model-index" in capsys.readouterr().err

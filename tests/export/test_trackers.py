@@ -152,7 +152,7 @@ def test_wandb(benchmarks: Path, tmp_path: Path, report: Path) -> None:
     expected = numbers(results)
     assert {name: history[name] for name in expected} == pytest.approx(expected)
     assert config["checkpoint_sha256"] == results[0].checkpoint["sha256"]
-    assert "table" in history
+    assert history["table/nrows"] == sum(len(result.metrics) for result in results)
     assert "report-demo-base" in artifacts
 
 
