@@ -67,8 +67,9 @@ def lm_eval_protocol(direction: tuple[str, str]) -> Protocol:
 
     def samples(rows: Iterable[data.Row]) -> Iterator[Sample]:
         for number, row in enumerate(rows, 1):
+            own = row.get("id")
             yield Sample(
-                id=str(row.get("id", number)),
+                id=str(number if own in (None, "") else own),
                 fields={"source": row[source]},
                 references=(row[target],),
                 group=row.get("document", ""),

@@ -322,9 +322,11 @@ def test_export(finished, tmp_path, monkeypatch, capsys):
     output = str(tmp_path / "out")
     given = ["export", finished[0] / "results", "--output", output, "--format"]
     assert here([*given, "lm-eval"], monkeypatch, tmp_path) == 0
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith(output)
-    assert "lambada_openai" in json.loads(Path(line).read_text())["results"]
+    paths = capsys.readouterr().out.splitlines()
+    assert paths
+    for path in paths:
+        assert path.startswith(output)
+        assert "lambada_openai" in json.loads(Path(path).read_text())["results"]
     assert here([*given, "csv"], monkeypatch, tmp_path) == 2
     assert "'csv' is not one of 'lm-eval', 'model-index'" in capsys.readouterr().err
     assert here([*given, "wandb", "--into", "README.md"], monkeypatch, tmp_path) == 2

@@ -103,6 +103,15 @@ def test_a_metric_that_is_a_mean_may_be_taken_of_each_sample(tmp_path: Path) -> 
     assert "mean over samples" in metric.signature
 
 
+@pytest.mark.parametrize("each", [False, True])
+def test_order_and_repetition_of_samples_do_not_matter(tmp_path: Path, each: bool) -> None:
+    metric = metrics.evaluated(script(tmp_path), key="exact", higher_is_better=True, each=each)
+    for pairs in (PAIRS, PAIRS[::-1], PAIRS + PAIRS):
+        rows = rows_of(metric, pairs)
+        found = estimate(metric, rows, [""] * len(rows), np.random.default_rng(0))
+        assert found.value == 0.5
+
+
 def test_a_metric_of_the_corpus_is_computed_of_all_texts(tmp_path: Path) -> None:
     metric = metrics.evaluated(
         script(tmp_path, VARIED), higher_is_better=None, name="variety", interval="none"

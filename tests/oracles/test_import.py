@@ -40,8 +40,8 @@ TWINS = {
         {name: name for name in ("word_perplexity", "byte_perplexity", "bits_per_byte")},
     ),
     "hellaswag": ("hellaswag@lm-eval", {"acc": "accuracy", "acc_norm": "accuracy_norm"}),
-    "sst2": ("sst2@lm-eval", {"acc": "accuracy"}),
     "wmt14-fr-en": ("wmt14_fr_en@lm-eval", {"bleu": "bleu", "chrf": "chrf2"}),
+    "sst2": ("sst2@lm-eval", {"acc": "accuracy"}),
 }
 
 
