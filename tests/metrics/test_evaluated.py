@@ -173,3 +173,63 @@ def test_a_script_that_does_not_load_is_named(tmp_path: Path) -> None:
     path.write_text("import nothing_of_that_name\n")
     with pytest.raises(TaskError, match="cannot be loaded"):
         rows_of(metrics.evaluated(path, higher_is_better=True, each=True), PAIRS[:1])
+
+
+TASK = """
+from pathlib import Path
+
+from gpt2eval import Dataset, Generate, Protocol, Sample, Task, data, metrics
+
+LOCAL = Path(__file__).parent / "local"
+QUESTIONS = Task(
+    name="questions",
+    version=1,
+    summary="s",
+    protocols=(
+        Protocol(
+            name="p",
+            summary="s",
+            dataset=Dataset(
+                files=(("q.jsonl",),), read=lambda paths: data.read_jsonl(paths, "q", "a")
+            ),
+            samples=lambda rows: [
+                Sample(id=row["q"], fields=row, references=(row["a"],)) for row in rows
+            ],
+            requests=lambda sample: [Generate(sample.fields["q"], 4)],
+            metrics=(
+                metrics.evaluated(LOCAL, key="exact", higher_is_better=True, each=True),
+                metrics.evaluated(LOCAL, key="exact", name="whole", higher_is_better=True),
+            ),
+            extract=lambda text: text[:1],
+        ),
+    ),
+)
+"""
+
+
+def test_a_task_names_a_metric_and_a_run_has_its_number(
+    tmp_path: Path, tiny_checkpoint: Path
+) -> None:
+    import json
+
+    import gpt2eval
+    from gpt2eval.results import read_records
+
+    path = script(tmp_path / "tasks")
+    (tmp_path / "tasks/questions.py").write_text(TASK)
+    (tmp_path / "data").mkdir()
+    lines = [{"q": f"Question {n}:", "a": "e"} for n in range(6)]
+    (tmp_path / "data/q.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (result,) = gpt2eval.run(
+        models=tiny_checkpoint,
+        tasks="questions",
+        data=str(tmp_path / "data"),
+        tasks_dir=str(tmp_path / "tasks"),
+        output=str(tmp_path / "results"),
+    )
+    assert result.path is not None
+    written = [record.responses[0]["prediction"] for record in read_records(result.path)]
+    expected = evaluate.load(str(path)).compute(predictions=written, references=["e"] * 6)
+    assert result.metrics["exact"].value == result.metrics["whole"].value == expected["exact"]
+    assert result.metrics["exact"].n == 6
+    assert "module:local.py|code:sha256" in result.metrics["whole"].signature
