@@ -25,7 +25,6 @@ from gpt2eval.checkpoint import Checkpoint, open_checkpoints
 from gpt2eval.data import bundled_directory, read_jsonl, read_text
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import UsageError
-from gpt2eval.evaluation import LEDGER, Progress
 from gpt2eval.model import Model, load_model
 from gpt2eval.model.linear import linear
 from gpt2eval.options import RunOptions
@@ -33,6 +32,7 @@ from gpt2eval.provenance import checkpoint_section, peak_memory, run_section, si
 from gpt2eval.results import FORMAT, prepare_output, read_result, run_directory, write_result
 from gpt2eval.runner import answer
 from gpt2eval.runner.windows import disjoint
+from gpt2eval.scoring import LEDGER, Progress
 from gpt2eval.types import Estimate, Generate, Generated, Request, Response, Result, Rolling, Score
 
 VERSION = 1  # raised when a workload changes: its numbers are not set beside older ones

@@ -55,6 +55,16 @@ class SampleError(Gpt2EvalError):
         self.results = list(results)
 
 
+class MissingError(SampleError):
+    """Runs that cannot be merged, because nobody has scored some of their samples yet."""
+
+
+class WorkerError(Gpt2EvalError):
+    """Processes that died under their work, more often than it is begun again."""
+
+    exit_code = 4
+
+
 class StoreError(Gpt2EvalError):
     """Results or a report that could not be written or read."""
 

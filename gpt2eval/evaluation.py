@@ -6,62 +6,40 @@ The module is not called `run`, because a submodule of that name would replace `
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from math import isfinite
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from typing import Protocol as Interface
 
-import numpy as np
-
+from gpt2eval import shards
 from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoints
 from gpt2eval.digests import digest_items
-from gpt2eval.errors import MACHINE, SampleError, StoreError, reason_of
-from gpt2eval.estimates import baselines, estimates, final, metrics_of, statistics_of
-from gpt2eval.options import RunOptions
+from gpt2eval.errors import MissingError, SampleError
+from gpt2eval.estimates import baselines, estimates
+from gpt2eval.options import RunOptions, Shard
 from gpt2eval.provenance import checkpoint_section, run_section, signature
 from gpt2eval.published import rows
 from gpt2eval.results import (
     FORMAT,
-    RECORDS,
     RESULT,
     RecordWriter,
-    common_beginning,
-    encode_requests,
-    encode_response,
     locked,
-    own_responses,
     prepare_output,
     read_records,
     read_result,
-    recover_records,
     run_directory,
     write_result,
     write_vocabulary,
 )
-from gpt2eval.task import Metric, discover, select
-from gpt2eval.types import Generate, Record, Request, Response, Result, Sample
-from gpt2eval.work import Work, check_requests, load_work, scored, with_scorer
+from gpt2eval.scoring import Open, score
+from gpt2eval.scoring import Progress as Progress
+from gpt2eval.task import discover, select
+from gpt2eval.types import Generate, Result
+from gpt2eval.work import Work, load_work, scored, with_scorer
 
 if TYPE_CHECKING:
     from gpt2eval.model import Model
-
-
-class Progress(Interface):
-    """What a run reports while it works; `silent` ignores it."""
-
-    def begin(self, text: str) -> None:
-        """A new piece of work, in words."""
-
-    def plan(self, tokens: int) -> None:
-        """So many tokens more will be fed to the model."""
-
-    def advance(self, tokens: int) -> None:
-        """So many of them were."""
 
 
 class Silent:
@@ -75,87 +53,6 @@ class Silent:
 
     def advance(self, tokens: int) -> None:
         """Say nothing."""
-
-
-# Request -> (run, sample, position among the sample's requests) of all who ask it.
-Askers = dict[Request, list[tuple[int, int, int]]]
-
-LEDGER = (
-    "failed",
-    "contexts_truncated",
-    "empty_generations",
-    "stopped_by_length",
-    "stopped_by_stop",
-    "stopped_by_eos",
-)
-
-
-@dataclass(slots=True)
-class Open:
-    """A run under way: where it is kept, what is known of its samples, what it cost so far.
-
-    writer      of its records, while it is scored
-    statistics  sample id -> metric -> statistics; the responses are on disk and let go
-    failed      sample id -> why it could not be scored
-    ledger      what happened to samples besides being scored
-    resumed     samples that an earlier, interrupted process had done
-    used        "model", "scorer" (of followups) -> ids of the tokens in the responses of each
-    beginning   what all samples' contexts and prompts begin with: examples, instructions
-    """
-
-    work: Work
-    directory: Path
-    writer: RecordWriter | None = None
-    statistics: dict[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-    ledger: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEDGER, 0))
-    resumed: int = 0
-    used: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    beginning: str = field(init=False)
-    tokens: int = 0
-    seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        firsts = [requests[0] for requests in self.work.requests if requests]
-        texts = [x.prompt if isinstance(x, Generate) else getattr(x, "context", "") for x in firsts]
-        self.beginning = common_beginning(texts)
-
-    def has(self, sample: str) -> bool:
-        """Whether a sample is done: scored, or failed."""
-        return sample in self.statistics or sample in self.failed
-
-    @property
-    def complete(self) -> bool:
-        """Whether every sample is done."""
-        return len(self.statistics) + len(self.failed) == len(self.work.samples)
-
-    def write(self, record: Record) -> None:
-        """Save the record of a sample, and count it as done."""
-        assert self.writer is not None
-        self.writer.write(record)
-        self.keep(record)
-
-    def fail(self, sample: Sample, reason: str) -> None:
-        """The same of a sample that cannot be scored; the first reason counts."""
-        if not self.has(sample.id):
-            references = list(sample.references)
-            self.write(Record(sample.id, sample.group, {}, references=references, error=reason))
-
-    def keep(self, record: Record) -> None:
-        """Count a sample as done."""
-        if record.error:
-            self.failed[record.id] = record.error
-            self.ledger["failed"] += 1
-            return
-        self.statistics[record.id] = record.statistics
-        own = own_responses(record)
-        for number, response in enumerate(record.responses):
-            who = "model" if number < len(own) else "scorer"
-            self.used[who].update(map(int, response["tokens"]))
-            self.ledger["contexts_truncated"] += response["truncated"] > 0
-            if response["type"] == "generated":
-                self.ledger["empty_generations"] += not response["prediction"]
-                self.ledger[f"stopped_by_{response['stopped']}"] += 1
 
 
 def run(
@@ -181,7 +78,74 @@ def run(
 
 
 def run_with(options: RunOptions, progress: Progress) -> list[Result]:
-    """`run` with its options as one value."""
+    """`run` with its options as one value.
+
+    With `shard` the results are those that were there before: the shard has none of its own.
+    """
+    options, checkpoints, work = prepare(options)
+    prepare_output(Path(options.output))
+    if options.shard is not None:
+        before: list[Result] = []
+        for checkpoint in checkpoints:
+            directories = directories_of(checkpoint, work, options)
+            _run_shard(checkpoint, work, directories, options, progress)
+            before += _results(directories)
+        return before
+    if options.ray is not None:
+        from gpt2eval import cluster
+
+        cluster.spread(options, checkpoints, work, progress)
+    elif (options.workers or 1) > 1:
+        from gpt2eval import workers
+
+        workers.spread(options, checkpoints, work, progress)
+    results: list[Result] = []
+    hopeless: list[str] = []
+    for checkpoint in checkpoints:
+        directories = directories_of(checkpoint, work, options)
+        hopeless += complete(checkpoint, work, directories, options, progress)
+        results += _results(directories)
+    _check_failed(results, hopeless, options.max_failed)
+    return results
+
+
+def merge_with(options: RunOptions, progress: Progress) -> list[Result]:
+    """The results of runs whose samples are all scored, in shards or otherwise.
+
+    Raises MissingError, once all that is complete is saved, where samples are missing.
+    """
+    options, checkpoints, work = prepare(replace(options, shard=None, workers=None, ray=None))
+    prepare_output(Path(options.output))
+    results: list[Result] = []
+    hopeless: list[str] = []
+    missing: list[str] = []
+    for checkpoint in checkpoints:
+        directories = directories_of(checkpoint, work, options)
+        with opened(work, directories) as runs:
+            for item in runs:
+                shards.recover_all(item)
+            whole = [item for item in runs if not item.todo]
+            _finish_all(checkpoint, work, whole, options, progress, hopeless)
+        missing += [
+            f"{item.work.name} of {checkpoint.name}: {item.missing} of {len(item.work.samples)}"
+            f" samples are missing; {shards.state(item.directory)}"
+            for item in runs
+            if item.todo
+        ]
+        results += _results(directories)
+    if missing:
+        raise MissingError(
+            "\n  ".join([f"{len(missing)} runs are not complete:", *missing])
+            + "\nGive `gpt2eval run` the same options, with --shard for each that is named, or"
+            " without it to score all that is missing; then merge again",
+            results,
+        )
+    _check_failed(results, hopeless, options.max_failed)
+    return results
+
+
+def prepare(options: RunOptions) -> tuple[RunOptions, list[Checkpoint], list[Work]]:
+    """All that a command asks for, read and checked; the options name every checkpoint."""
     options = replace(options, models=options.models or BUNDLED)
     if options.offline:  # a metric of Hugging Face's may be one of the hub
         os.environ["HF_EVALUATE_OFFLINE"] = "1"
@@ -189,13 +153,7 @@ def run_with(options: RunOptions, progress: Progress) -> list[Result]:
     checkpoints = open_checkpoints(options.models, offline=options.offline)
     place = options.data or ("bundled" if set(options.models) <= set(BUNDLED) else "hub")
     work = with_scorer(load_work(chosen, place, options), options)
-    prepare_output(Path(options.output))
-    results: list[Result] = []
-    hopeless: list[str] = []
-    for checkpoint in checkpoints:
-        results += _run_checkpoint(checkpoint, work, options, progress, hopeless)
-    _check_failed(results, hopeless, options.max_failed)
-    return results
+    return options, checkpoints, work
 
 
 def _check_failed(results: list[Result], hopeless: Sequence[str], allowed: str) -> None:
@@ -234,54 +192,193 @@ def _first_failure(result: Result) -> str:
 # ---- one checkpoint -----------------------------------------------------------------------------
 
 
-def _run_checkpoint(
-    checkpoint: Checkpoint,
-    work: Sequence[Work],
-    options: RunOptions,
-    progress: Progress,
-    hopeless: list[str],
-) -> list[Result]:
-    """Every task of one checkpoint, in one pass over all that is still missing.
-
-    A run of which no sample could be scored has no result; `hopeless` is told why.
-    """
-    directories = [
+def directories_of(checkpoint: Checkpoint, work: Sequence[Work], options: RunOptions) -> list[Path]:
+    """Where the runs of a checkpoint are kept, one for each task@protocol."""
+    return [
         run_directory(
             Path(options.output), checkpoint.name, item.name, _identity(checkpoint, item, options)
         )
         for item in work
     ]
+
+
+def _results(directories: Sequence[Path]) -> list[Result]:
+    return [read_result(directory) for directory in directories if (directory / RESULT).exists()]
+
+
+@contextmanager
+def opened(
+    work: Sequence[Work], directories: Sequence[Path], shard: Shard | None = None
+) -> Iterator[list[Open]]:
+    """The runs without a result in these directories, locked: for this process, or its shard."""
     with ExitStack() as stack:
         for directory in directories:
             if not (directory / RESULT).exists():
-                stack.enter_context(locked(directory))
+                if shard:
+                    stack.enter_context(locked(directory, shared=True))
+                    stack.enter_context(locked(shards.place_of(directory, shard)))
+                else:
+                    stack.enter_context(locked(directory))
         # Asked once the lock is held: another process may have finished the run just before.
-        runs = [
+        yield [
             Open(item, directory)
             for item, directory in zip(work, directories, strict=True)
             if not (directory / RESULT).exists()
         ]
-        if runs:
-            from gpt2eval.model import load_model
 
-            progress.begin(f"{checkpoint.name}: loading")
-            model = load_model(checkpoint, options.device, options.dtype)
-            scorer = next((item.work.scorer for item in runs if item.work.scorer), None)
-            judge = load_model(scorer, options.device, options.dtype) if scorer else model
-            started = datetime.now(UTC).isoformat(timespec="seconds")
-            for item in _score(model, judge, work, runs, options, progress):
-                if item.statistics:
-                    who = {"model": model, "scorer": judge}
-                    texts = {name: who[name].token_texts(ids) for name, ids in item.used.items()}
-                    write_vocabulary(item.directory, texts)
-                    write_result(_result(model, item, options, started), item.directory)
-                else:
-                    first, reason = next(iter(item.failed.items()))
-                    hopeless.append(
-                        f"{item.work.name} of {checkpoint.name}: none of {len(item.failed)} samples"
-                        f" could be scored, so there is no result; the first, {first!r}: {reason}"
-                    )
-    return [read_result(directory) for directory in directories if (directory / RESULT).exists()]
+
+def complete(
+    checkpoint: Checkpoint,
+    work: Sequence[Work],
+    directories: Sequence[Path],
+    options: RunOptions,
+    progress: Progress,
+) -> list[str]:
+    """Every task of one checkpoint, in one pass over all that is still missing.
+
+    A run of which no sample could be scored has no result; why is what is returned.
+    """
+    hopeless: list[str] = []
+    with opened(work, directories) as runs:
+        for item in runs:
+            shards.recover_all(item)
+        _finish_all(checkpoint, work, runs, options, progress, hopeless)
+    return hopeless
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checkpoint in memory, and the one that scores what it writes, which may be the same."""
+
+    model: Model
+    judge: Model
+    started: str
+
+    def run_section(self, item: Open, options: RunOptions) -> dict[str, Any]:
+        """The `run` section for what the model has taken so far."""
+        return run_section(
+            self.model,
+            options,
+            self.started,
+            seconds=item.seconds,
+            tokens=item.tokens,
+            resumed=item.resumed,
+        )
+
+
+def load(
+    checkpoint: Checkpoint, work: Sequence[Work], options: RunOptions, progress: Progress
+) -> Loaded:
+    """Load a checkpoint, and the scorer where some of the work has one."""
+    from gpt2eval.model import load_model
+
+    progress.begin(f"{checkpoint.name}: loading")
+    model = load_model(checkpoint, options.device, options.dtype)
+    scorer = next((item.scorer for item in work if item.scorer), None)
+    judge = load_model(scorer, options.device, options.dtype) if scorer else model
+    return Loaded(model, judge, shards.now())
+
+
+def _run_shard(
+    checkpoint: Checkpoint,
+    work: Sequence[Work],
+    directories: Sequence[Path],
+    options: RunOptions,
+    progress: Progress,
+) -> None:
+    """Score a shard of what is missing of a checkpoint's runs."""
+    assert options.shard is not None
+    shard = Shard.parse(options.shard)
+    with opened(work, directories, shard) as runs:
+        for item in runs:
+            shards.recover_all(item, shards.place_of(item.directory, shard))
+        if any(item.todo for item in runs):
+            loaded = load(checkpoint, [item.work for item in runs], options, progress)
+            shares = shards.share_out(loaded.model, work, shard.of)
+            for item in runs:
+                shards.restrict(item, shares[item.work.name], shard)
+            mine = [item for item in runs if item.todo]
+            _score_shard(mine, work, loaded, options, progress)
+        for item in runs:
+            shards.end(shards.place_of(item.directory, shard))
+
+
+def _score_shard(
+    runs: Sequence[Open],
+    work: Sequence[Work],
+    loaded: Loaded,
+    options: RunOptions,
+    progress: Progress,
+) -> None:
+    """Score what is left of a shard's runs, and keep an account of it."""
+    shard = Shard.parse(options.shard or "")
+    section = checkpoint_section(loaded.model)
+    for item in runs:
+        place = shards.place_of(item.directory, shard)
+        begun = shards.process(loaded.run_section(item, options), None, str(shard))
+        shards.add_process(place, section, begun)
+        item.writer = RecordWriter(place)
+    for item in score(loaded.model, loaded.judge, work, runs, options, progress):
+        samples = item.done - item.resumed
+        ended = shards.process(loaded.run_section(item, options), samples, str(shard))
+        shards.replace_process(shards.place_of(item.directory, shard), ended)
+
+
+def _finish_all(
+    checkpoint: Checkpoint,
+    work: Sequence[Work],
+    runs: Sequence[Open],
+    options: RunOptions,
+    progress: Progress,
+    hopeless: list[str],
+) -> None:
+    """Score what is left of runs, and write their results.
+
+    A run of which no sample could be scored has no result; `hopeless` is told why. The checkpoint
+    is loaded only where samples are left, or nobody has said what there is to say of it.
+    """
+    left = [item for item in runs if item.todo or not shards.account(item.directory)[1]]
+    for item in runs:
+        if item not in left:
+            _finish(checkpoint, item, options, None, hopeless)
+    if left:
+        loaded = load(checkpoint, [item.work for item in left], options, progress)
+        for item in score(loaded.model, loaded.judge, work, left, options, progress):
+            _finish(checkpoint, item, options, loaded, hopeless)
+
+
+def _finish(
+    checkpoint: Checkpoint,
+    item: Open,
+    options: RunOptions,
+    loaded: Loaded | None,
+    hopeless: list[str],
+) -> None:
+    """Write the result of a run whose samples are all done, and let go of its shards."""
+    if not item.statistics:
+        first, reason = next(iter(item.failed.items()))
+        hopeless.append(
+            f"{item.work.name} of {checkpoint.name}: none of {len(item.failed)} samples"
+            f" could be scored, so there is no result; the first, {first!r}: {reason}"
+        )
+        return
+    shards.gather(item.directory, [sample.id for sample in item.work.samples])
+    write_vocabulary(item.directory, _vocabulary(checkpoint, item, loaded))
+    write_result(_result(checkpoint, item, options, loaded), item.directory)
+    shards.remove(item.directory)
+
+
+def _vocabulary(
+    checkpoint: Checkpoint, item: Open, loaded: Loaded | None
+) -> dict[str, dict[int, str]]:
+    """The texts of the tokens in a run's responses."""
+    if loaded:
+        who = {"model": loaded.model, "scorer": loaded.judge}
+        return {name: who[name].token_texts(ids) for name, ids in item.used.items()}
+    from gpt2eval.model import token_texts
+
+    whose = {"model": checkpoint, "scorer": item.work.scorer or checkpoint}
+    return {name: token_texts(whose[name], ids) for name, ids in item.used.items()}
 
 
 def _identity(checkpoint: Checkpoint, work: Work, options: RunOptions) -> dict[str, Any]:
@@ -306,250 +403,43 @@ def _identity(checkpoint: Checkpoint, work: Work, options: RunOptions) -> dict[s
     }
 
 
-def _score(
-    model: Model,
-    judge: Model,
-    work: Sequence[Work],
-    runs: Sequence[Open],
-    options: RunOptions,
-    progress: Progress,
-) -> Iterator[Open]:
-    """Answer what the runs ask, each distinct request once; yields each run when it is complete.
-
-    What protocols ask about the responses (`followup`) is answered by `judge`, once the model is
-    done. Records are written as their samples complete, so that whatever stops the process costs
-    only the batch it was at; samples with a followup complete with that.
-
-    work  all that the command asks for, of which `runs` are what is not finished: batches are
-          planned from the whole, so that the same command makes the same ones when it goes on
-    """
-    from gpt2eval.runner import answer
-
-    for item in runs:
-        _recover(item)
-    askers = _askers(runs)
-    later: dict[Request, list[tuple[int, int, int]]] = {}
-    wanted: dict[tuple[int, int], int] = {}  # responses of a sample, once it has asked a followup
-    answers: dict[tuple[int, int], dict[int, Response]] = defaultdict(dict)
-    waiting = dict(enumerate(runs))
-    with ExitStack() as stack:
-        for item in runs:
-            item.writer = RecordWriter(item.directory)
-            stack.callback(item.writer.close)
-            for sample in item.work.samples:
-                if sample.id in item.work.broken:
-                    item.fail(sample, item.work.broken[sample.id])
-        for answerer, asked in ((model, askers), (judge, later)):
-            yield from _complete(waiting)
-            if not asked:
-                continue
-            requests, parts, missing = _plan(work if asked is askers else (), asked)
-            names = ", ".join(item.work.name for item in waiting.values())
-            progress.begin(f"{answerer.checkpoint.name}: {names}")
-
-            def failed(
-                request: int,
-                reason: str,
-                asked: Askers = asked,
-                requests: Sequence[Request] = requests,
-            ) -> None:
-                for number, index, _ in asked[requests[request]]:
-                    runs[number].fail(runs[number].work.samples[index], reason)
-                    answers.pop((number, index), None)
-
-            for reply in answer(
-                answerer,
-                requests,
-                seed=options.seed,
-                batch_size=options.batch_size,
-                on_plan=progress.plan,
-                on_failed=failed,
-                parts=parts,
-                wanted=missing,
-            ):
-                progress.advance(reply.tokens)
-                who = asked[requests[reply.number]]
-                for number in {number for number, *_ in who}:  # once, however many samples ask
-                    runs[number].tokens += reply.tokens
-                    runs[number].seconds += reply.seconds
-                for number, index, position in who:
-                    item, key = runs[number], (number, index)
-                    sample = item.work.samples[index]
-                    if item.has(sample.id):  # another of its requests has failed
-                        continue
-                    answers[key][position] = reply.response
-                    if len(answers[key]) < wanted.get(key, len(item.work.requests[index])):
-                        continue
-                    try:
-                        given = [final(item.work.protocol, one) for one in _in_order(answers[key])]
-                        if asked is askers and (more := _followup(item.work, index, given)):
-                            wanted[key] = len(given) + len(more)
-                            for place, request in enumerate(more, len(given)):
-                                later.setdefault(request, []).append((number, index, place))
-                            continue
-                        record = _record(item, index, given)
-                    except MACHINE:
-                        raise
-                    except Exception as error:  # a task's or a metric's function may raise anything
-                        item.fail(sample, reason_of(error))
-                    else:
-                        item.write(record)
-                    del answers[key]
-                    if item.complete:
-                        yield from _complete(waiting)
-        yield from _complete(waiting)
-
-
-def _complete(waiting: dict[int, Open]) -> Iterator[Open]:
-    """The runs that have become complete, which are waited for no longer."""
-    for number in [number for number, item in waiting.items() if item.complete]:
-        item = waiting.pop(number)
-        assert item.writer is not None
-        item.writer.close()
-        yield item
-
-
-def _recover(item: Open) -> None:
-    """Count what an interrupted process had scored; StoreError for what this run did not write."""
-    samples = {sample.id: sample for sample in item.work.samples}
-    widths: dict[str, int] = {}
-    for record in recover_records(item.directory):
-        if item.has(record.id):
-            continue
-        try:
-            if record.id not in samples:
-                raise ValueError("no sample of this run")
-            if record.error:
-                item.keep(record)
-                continue
-            metrics = metrics_of(item.work.protocol.metrics, samples[record.id])
-            if record.statistics.keys() != {metric.name for metric in metrics}:
-                raise ValueError("other metrics")
-            for metric in metrics:
-                _check_statistics(metric, record.statistics[metric.name], widths)
-            item.keep(record)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise StoreError(
-                f"{item.directory / RECORDS}: the record of sample {record.id!r} cannot be used"
-                f" ({error!r}); delete {item.directory} and run the same command again, which makes"
-                " it anew"
-            ) from error
-    item.resumed = len(item.statistics) + len(item.failed)
-
-
-def _check_statistics(metric: Metric, numbers: Sequence[Any], widths: dict[str, int]) -> None:
-    """Numbers, as many as `widths` says of the metric; the first to come says it."""
-    if not all(isinstance(number, (int, float)) and isfinite(number) for number in numbers):
-        raise ValueError(f"statistics {numbers!r:.80}; expected finite numbers")
-    if metric.corpus:  # of any length, as far as the metric can read them
-        metric.value([np.asarray(numbers, dtype=np.float64)])
-    elif len(numbers) != widths.setdefault(metric.name, len(numbers) or 1):
-        raise ValueError(
-            f"{len(numbers)} statistics of {metric.name}; expected {widths[metric.name]}"
-        )
-
-
-def _askers(runs: Sequence[Open]) -> Askers:
-    """All who ask what is still to be asked."""
-    askers: Askers = {}
-    for number, item in enumerate(runs):
-        for index, sample in enumerate(item.work.samples):
-            if not item.has(sample.id):
-                for position, request in enumerate(item.work.requests[index]):
-                    askers.setdefault(request, []).append((number, index, position))
-    return askers
-
-
-def _plan(work: Sequence[Work], asked: Askers) -> tuple[list[Request], list[str], Collection[int]]:
-    """Requests, the task whose batches each belongs to, and the numbers of those that are asked.
-
-    A request belongs to the first task that has it. Of tasks from which something is asked all
-    requests are there, also those that an earlier process had answers to.
-    """
-    tasks: dict[Request, str] = {}
-    for item in work:
-        for requests in item.requests:
-            for request in requests:
-                tasks.setdefault(request, item.task.name)
-    for request in asked:  # what is asked about responses belongs to none
-        tasks.setdefault(request, "")
-    needed = {tasks[request] for request in asked}
-    kept = [request for request, task in tasks.items() if task in needed]
-    missing = {number for number, request in enumerate(kept) if request in asked}
-    return kept, [tasks[request] for request in kept], missing
-
-
-def _in_order(responses: Mapping[int, Response]) -> list[Response]:
-    return [responses[position] for position in range(len(responses))]
-
-
-def _followup(work: Work, index: int, responses: Sequence[Response]) -> tuple[Request, ...]:
-    """What the scorer is asked about the responses of a sample."""
-    if work.protocol.followup is None:
-        return ()
-    sample = work.samples[index]
-    asked = tuple(work.protocol.followup(sample, responses))
-    if asked:
-        check_requests(work.name, sample, asked)
-    return asked
-
-
-def _record(item: Open, index: int, responses: Sequence[Response]) -> Record:
-    """What is kept of a sample."""
-    work, sample, protocol = item.work, item.work.samples[index], item.work.protocol
-    first = work.requests[index]
-    more = _followup(work, index, responses[: len(first)])
-    scorer = range(len(first), len(responses))
-    choices, gold = _choices(sample)
-    return Record(
-        id=sample.id,
-        group=sample.group,
-        statistics=statistics_of(protocol.metrics, sample, responses),
-        responses=[encode_response(response) for response in responses],
-        references=list(sample.references),
-        asked=encode_requests([*first, *more], item.beginning, scorer),
-        choices=choices,
-        gold=gold,
-    )
-
-
-def _choices(sample: Sample) -> tuple[list[str], int | None]:
-    """The answers to choose from and the right one, where the fields have their form."""
-    choices, gold = sample.fields.get("choices"), sample.fields.get("gold")
-    if not isinstance(choices, (list, tuple)) or not all(isinstance(x, str) for x in choices):
-        return [], None
-    return list(choices), gold if isinstance(gold, int) and 0 <= gold < len(choices) else None
-
-
 # ---- the result ---------------------------------------------------------------------------------
 
 
-def _result(model: Model, item: Open, options: RunOptions, started: str) -> Result:
-    work, task, judge = item.work, _task_section(item), _judge(model, item.work)
+def _result(
+    checkpoint: Checkpoint, item: Open, options: RunOptions, loaded: Loaded | None
+) -> Result:
+    work, task, judge = item.work, _task_section(item), _judge(checkpoint, item.work)
     groups = {sample.id: sample.group for sample in work.samples}
+    section, run = _sections(item, options, loaded)
     return Result(
-        checkpoint=checkpoint_section(model),
+        checkpoint=section,
         task=task,
         data=work.provenance,
         run={
-            **run_section(
-                model,
-                options,
-                started,
-                seconds=item.seconds,
-                tokens=item.tokens,
-                resumed=item.resumed,
-            ),
+            **run,
             **({"scorer": {"name": judge.name, "sha256": judge.sha256}} if judge else {}),
         },
         metrics=estimates(work.protocol.metrics, item.statistics, groups, options.seed),
         ledger=item.ledger,
-        signature=signature(
-            model.checkpoint, task, work.provenance, options, model.n_ctx, scorer=judge
-        ),
+        signature=signature(checkpoint, task, work.provenance, options, run["n_ctx"], scorer=judge),
         baselines=baselines(scored(work, item.statistics), options.seed),
         path=item.directory,
     )
+
+
+def _sections(
+    item: Open, options: RunOptions, loaded: Loaded | None
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The `checkpoint` and `run` sections, by this process and all that worked on shards."""
+    section, processes = shards.account(item.directory)
+    if loaded:
+        section, own = checkpoint_section(loaded.model), loaded.run_section(item, options)
+        if not processes:
+            return section, own
+        if samples := item.done - item.resumed:
+            processes = [*processes, shards.process(own, samples, "")]
+    return section, shards.combine(processes, item.done)
 
 
 def _task_section(item: Open) -> dict[str, Any]:
@@ -573,6 +463,6 @@ def _task_section(item: Open) -> dict[str, Any]:
     }
 
 
-def _judge(model: Model, work: Work) -> Checkpoint | None:
+def _judge(checkpoint: Checkpoint, work: Work) -> Checkpoint | None:
     """Who is asked the followup of a protocol; None where there is none."""
-    return (work.scorer or model.checkpoint) if work.protocol.followup else None
+    return (work.scorer or checkpoint) if work.protocol.followup else None

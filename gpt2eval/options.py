@@ -18,6 +18,36 @@ def _option(help: str, default: Any = None, **more: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
+class Shard:
+    """The `number`-th of `of` parts, counted from 1."""
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """The shard that `--shard` names; UsageError for what is none."""
+        first, _, second = text.partition("/")
+        if not (first.isdecimal() and second.isdecimal()):
+            raise UsageError(f"--shard {text!r}: expected i/n, the i-th of n shards, as 1/4")
+        shard = cls(int(first), int(second))
+        if shard.number == 0:
+            raise UsageError(
+                f"--shard {text!r}: shards are counted from 1, so that the last of {shard.of} is"
+                f" {shard.of}/{shard.of}; with Slurm write --array=1-{shard.of}, or"
+                f" --shard $((SLURM_ARRAY_TASK_ID + 1))/{shard.of}"
+            )
+        if shard.number > shard.of:
+            raise UsageError(
+                f"--shard {text!r}: expected a shard from 1/{shard.of} to {shard.of}/{shard.of}"
+            )
+        return shard
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+@dataclass(frozen=True, slots=True)
 class RunOptions:
     """What to score, on what, and where the results go. Raises UsageError for values out of range.
 
@@ -84,6 +114,21 @@ class RunOptions:
         "Directory with your own task files.  [default: ./tasks]", metavar="DIR"
     )
     offline: bool = _option("Never use the network.", default=False)
+    shard: str | None = _option(
+        "Score the I-th of N parts of the work only, I from 1 to N; `gpt2eval merge` puts them"
+        " together.",
+        metavar="I/N",
+    )
+    workers: int | None = _option(
+        "Processes of this machine that share the work, one a GPU where there are some, else"
+        " sharing the cores.  [default: this process; with --ray one a GPU, else one a node]",
+        metavar="N",
+    )
+    ray: str | None = _option(
+        "Share the work out over a Ray cluster: its address, auto for the one that this machine is"
+        " in, or local to begin one.",
+        metavar="ADDRESS",
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", _SHORT_DTYPES.get(self.dtype, self.dtype))
@@ -109,6 +154,16 @@ class RunOptions:
         self._need(
             "max_failed", _is_share, "how many samples may fail, as 10, or which share, as 0.5%"
         )
+        self._need("workers", _is_count, "a whole number of at least 1")
+        self._need("ray", lambda value: value != "", "the address of a cluster, auto or local")
+        if self.shard is not None:
+            Shard.parse(self.shard)
+            if self.workers is not None or self.ray is not None:
+                other = "--workers" if self.ray is None else "--ray"
+                raise UsageError(
+                    f"--shard {self.shard} and {other} exclude each other: {other} shares out the"
+                    " whole work by itself"
+                )
         if self.limit is not None and self.limit_first is not None:
             raise UsageError(
                 f"--limit {self.limit} and --limit-first {self.limit_first} exclude each other"
@@ -137,3 +192,8 @@ def flag(name: str) -> str:
     """The command-line flag of a field."""
     by_name: dict[str, Mapping[str, Any]] = {f.name: f.metadata for f in fields(RunOptions)}
     return str(by_name[name].get("flag", "--" + name.replace("_", "-")))
+
+
+def names_but(*left_out: str) -> list[str]:
+    """The names of all fields but these."""
+    return [item.name for item in fields(RunOptions) if item.name not in left_out]

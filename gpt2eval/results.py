@@ -19,6 +19,7 @@ import json
 import math
 import os
 import socket
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -48,11 +49,13 @@ RESULT = "result.json"
 RECORDS = "records.jsonl"
 LOCK = "lock"
 DIGESTS = "digests"
+SHARDS = "shards"  # directory of what shards of a run have saved, until they are merged
 # What stands around the responses of a record.
 RESPONSES, REFERENCES = '}, "responses": [', '], "references": ['
 VOCABULARY = "vocabulary.json"
 _LATER = ("asked", "choices", "gold")  # fields of a Record that the first runs did not write
 _SAMPLING = ("temperature", "top_k", "top_p")  # of a Generate, where it is not greedy
+SHARING = 10  # tenths of a second in which a shard that ends may hold up one that begins
 _WORTH = 16  # shared characters from which on it is shorter to count them
 
 
@@ -78,19 +81,22 @@ def prepare_output(output: Path) -> None:
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Keep every other process away from a run; StoreError that names the one that has it.
+def locked(directory: Path, *, shared: bool = False) -> Iterator[None]:
+    """Keep every other process away from a directory; StoreError that names the one that has it.
 
     The lock is the operating system's and goes with the process, however that ends. The file says
     who has it; one that a killed process left behind holds nobody up.
+
+    shared  keep those away that do not share: shards of a run work at the same time
     """
     path = directory / LOCK
     with ExitStack() as stack:
         with _saving(path):
             directory.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(_lock(path))
+            file = stack.enter_context(_lock(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX))
             file.truncate(0)
             file.write(
+                f"{'shards, the last to begin being ' if shared else ''}"
                 f"process {os.getpid()} on {socket.gethostname()},"
                 f" since {datetime.now(UTC).isoformat(timespec='seconds')}"
             )
@@ -98,16 +104,33 @@ def locked(directory: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)  # still ours: whoever waits for it finds a new one
+            # Ours alone now: whoever waits for it finds a new one.
+            if not shared or _is_last(file):
+                path.unlink(missing_ok=True)
 
 
-def _lock(path: Path) -> TextIO:
+def _is_last(file: TextIO) -> bool:
+    """Whether nobody else shares the lock on a file; then nobody else gets it either."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _lock(path: Path, kind: int) -> TextIO:
     """The file at this path, open and locked."""
+    patience = SHARING if kind == fcntl.LOCK_SH else 0
     while True:
         file = path.open("a+", encoding="utf-8")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
         except OSError as error:
+            if patience and isinstance(error, BlockingIOError):
+                file.close()
+                time.sleep(0.1)
+                patience -= 1
+                continue
             file.seek(0)
             owner = file.read() or "another process"
             file.close()
@@ -208,8 +231,16 @@ def records_at(directory: Path, places: Iterable[range]) -> Iterator[Record]:
         raise StoreError(f"{path} cannot be read ({error}); {_anew(path)}") from error
 
 
-def recover_records(directory: Path) -> list[Record]:
-    """What an interrupted run left; a torn last line is cut off so that appending is safe."""
+def replace_lines(directory: Path, lines: Iterable[str]) -> None:
+    """The same of records as they stand in a file."""
+    _replace(directory / RECORDS, lines)
+
+
+def recover_records(directory: Path, *, repair: bool = True) -> list[Record]:
+    """What an interrupted run left, without a torn last line.
+
+    repair  cut that line off, so that appending is safe; without it somebody may be at the file
+    """
     path = directory / RECORDS
     if not path.exists():
         return []
@@ -218,10 +249,14 @@ def recover_records(directory: Path) -> list[Record]:
     except OSError as error:
         raise StoreError(f"{path} cannot be read ({error.strerror}); {_anew(path)}") from error
     whole = content.rfind(b"\n") + 1
-    if whole < len(content):
+    if repair and whole < len(content):
         with _saving(path), path.open("r+b") as file:
             file.truncate(whole)
-    return list(read_records(directory))
+    try:
+        lines = content[:whole].decode().split("\n")[:-1]
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{path} cannot be read ({error}); {_anew(path)}") from error
+    return [_parse_record(path, number, line) for number, line in enumerate(lines, 1)]
 
 
 def _parse_record(path: Path, number: int, line: str) -> Record:
@@ -537,7 +572,7 @@ def load_results(*paths: str | Path) -> list[Result]:
     for path in map(Path, paths):
         found = {file.parent for file in path.rglob(RESULT)}
         if not found:
-            raise StoreError(f"{str(path)!r} holds no {RESULT}; expected the --output of a run")
+            raise StoreError(without_result(path))
         directories |= found
     return [read_result(directory) for directory in sorted(directories)]
 
@@ -600,8 +635,13 @@ def _places(name: str, output: Path) -> list[Path]:
 def _holding(place: Path, file: str) -> list[Path]:
     """The directories at a place or below that hold this file."""
     if place.is_dir():
-        return [found.parent for found in place.rglob(file)]
+        return [_run_of(found) for found in place.rglob(file)]
     return [place.parent] if place.name == file else []
+
+
+def _run_of(file: Path) -> Path:
+    """The directory of the run that a file belongs to, which may be that of a shard."""
+    return file.parents[2] if file.parents[1].name == SHARDS else file.parent
 
 
 def _nothing(name: str, output: Path, places: Sequence[Path], torn: Sequence[Path]) -> str:
@@ -612,8 +652,8 @@ def _nothing(name: str, output: Path, places: Sequence[Path], torn: Sequence[Pat
     if torn:
         more = f" and {len(torn) - 1} more" if len(torn) > 1 else ""
         return (
-            f"{name!r} holds no finished run, only {torn[0]}{more}, interrupted; give the command"
-            " that made it again, and it goes on where it stopped"
+            f"{name!r} holds no finished run, only {torn[0]}{more}, {how_far(torn[0])}; give the"
+            " command that made it again, and it goes on where it stopped"
         )
     if places and all(place.is_file() for place in places):
         return f"{name!r} is a file without results. {expected}"
@@ -624,6 +664,22 @@ def _nothing(name: str, output: Path, places: Sequence[Path], torn: Sequence[Pat
     hint = f"; did you mean {near[0]!r}?" if near else ""
     there = f"; there are {', '.join(known[:10])}" if known else ""
     return f"no results are called {name!r}, here or in {str(output)!r}{hint}{there}. {expected}"
+
+
+def without_result(path: Path) -> str:
+    """Why there is nothing to read below a path."""
+    begun = sorted({_run_of(file) for file in path.rglob(RECORDS)})
+    more = f", but {begun[0]}, {how_far(begun[0])}" if begun else ""
+    return f"{str(path)!r} holds no {RESULT}{more}; expected the --output of a run"
+
+
+def how_far(directory: Path) -> str:
+    """What there is of a run without a result, in words."""
+    shards = sorted(path.parent.name for path in directory.glob(f"{SHARDS}/*/{RECORDS}"))
+    if not shards:
+        return "interrupted"
+    names = ", ".join(name.replace("-of-", "/") for name in shards)
+    return f"of which shards are there ({names}), to be merged by `gpt2eval merge`"
 
 
 def _each_once(results: Sequence[Result]) -> list[Result]:

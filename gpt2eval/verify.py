@@ -23,6 +23,7 @@ from gpt2eval.results import (
     read_content,
     read_records,
     read_result,
+    without_result,
 )
 from gpt2eval.task import Task, discover
 from gpt2eval.types import Estimate, Record, Result
@@ -66,7 +67,7 @@ def verify_all(
         place = path.parent if path.name == RESULT else path
         found = sorted(file.parent for file in place.rglob(RESULT))
         if not found:
-            raise StoreError(f"{str(path)!r} holds no {RESULT}; expected the --output of a run")
+            raise StoreError(without_result(path))
         directories |= dict.fromkeys(found)
     return [verify(path, tasks, data=data, offline=offline, loaded=loaded) for path in directories]
 

@@ -37,6 +37,13 @@ def command(quiet: bool, **values: Any) -> None:
             results = run_with(options, progress)
         except SampleError as error:
             results, failure = error.results, error
+    if options.shard is not None:
+        if not quiet:
+            click.echo(
+                f"Shard {options.shard} is scored. When all are: gpt2eval merge, with the same"
+                " options"
+            )
+        return
     if results:
         # Not before the models are gone: reports and tables bring a hundred megabytes of libraries.
         from gpt2eval.reporting import report_results

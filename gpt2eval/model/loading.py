@@ -60,9 +60,7 @@ class Model:
 
     def token_texts(self, ids: Iterable[int]) -> dict[int, str]:
         """The text of each token as the vocabulary has it; ids that no token has are left out."""
-        known = sorted(ids)
-        texts = self.tokenizer.convert_ids_to_tokens(known)
-        return {i: str(text) for i, text in zip(known, texts, strict=True) if text}
+        return _token_texts(self.tokenizer, ids)
 
     def hidden(
         self,
@@ -136,6 +134,17 @@ class Model:
     def logits(self, hidden: Tensor) -> Tensor:
         """float32 [n, vocabulary] of hidden states [n, width]; for a few positions."""
         return head.logits(hidden, self.head)
+
+
+def token_texts(checkpoint: Checkpoint, ids: Iterable[int]) -> dict[int, str]:
+    """`Model.token_texts` of a checkpoint whose weights are not needed."""
+    return _token_texts(_load_tokenizer(checkpoint), ids)
+
+
+def _token_texts(tokenizer: Any, ids: Iterable[int]) -> dict[int, str]:
+    known = sorted(ids)
+    texts = tokenizer.convert_ids_to_tokens(known)
+    return {i: str(text) for i, text in zip(known, texts, strict=True) if text}
 
 
 def _padded(rows: Sequence[Sequence[int]], longest: int) -> Tensor:

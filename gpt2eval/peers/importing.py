@@ -655,7 +655,8 @@ def _data_section(
     available = counted.get("original")
     hashes = {document.id: document.hash for document in documents}
     known = bool(hashes) and all(hashes.values())
-    whole = selected == available or available is None
+    limited = available is None and run.config.get("limit")
+    whole = selected == available or (available is None and not limited)
     return {
         "source": run.tool,
         "files": {},
@@ -665,7 +666,9 @@ def _data_section(
         else "digest unknown",
         "available": available,
         "selected": selected,
-        "subset": _subset(ids, available)
+        "subset": f"at most {run.config['limit']}, of a number that is not told"
+        if limited
+        else _subset(ids, available)
         if ids
         else ("all" if whole else f"{selected}, chosen in a way that is not told"),
     }

@@ -53,8 +53,8 @@ def translate(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
         "config": {
             "model_dtype": model.get("dtype") or general.get("model_dtype") or "",
             "model_sha": general.get("model_sha") or "",
-            "device": model.get("device") or "",
             "batch_size": model.get("batch_size"),
+            "limit": general.get("max_samples"),
         },
         "max_length": model.get("max_length"),
         "model_name": general.get("model_name") or "unknown",
@@ -122,10 +122,9 @@ def details_path(path: Path, task: str) -> Path | None:
         return None
     # results/MODEL/results_TIME.json and details/MODEL/TIME/...; a model's name has directories.
     for parent in path.parents:
-        if parent.name == "results":
-            inside = path.parent.relative_to(parent)
-            found = parent.parent / "details" / inside / time / name
-            return found if found.is_file() else None
+        found = parent.parent / "details" / path.parent.relative_to(parent) / time / name
+        if parent.name == "results" and found.is_file():
+            return found
     return None
 
 
@@ -142,7 +141,8 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         ) from error
     for number, row in enumerate(rows):
         try:
-            yield _row(number, row)
+            own = str(row["doc"].get("id"))  # its place in the data, which are shuffled
+            yield _row(int(own) if own.isdecimal() else number, row)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise DataError(
                 f"{path}, row {number} is not a sample of lighteval ({error!r:.200}); expected the"

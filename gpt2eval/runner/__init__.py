@@ -1,5 +1,6 @@
 """Requests in, responses out: tokenise, plan windows and batches, score, generate, back off."""
 
 from gpt2eval.runner.answer import Answer, answer
+from gpt2eval.runner.stretches import stretches
 
-__all__ = ["Answer", "answer"]
+__all__ = ["Answer", "answer", "stretches"]

@@ -82,7 +82,7 @@ def generate(
     """Answer numbered requests, in any order: (number, response, tokens fed, seconds)."""
     jobs = plan(model, requests, seed, failed)
     plan_done(sum(job.size for job in jobs))
-    groups = _by_sampling(jobs)
+    groups = by_sampling(jobs)
     while groups:
         group = groups.pop(0)
         held = cache_rows(model, max(job.size for job in group))
@@ -153,7 +153,8 @@ def _random(request: Generate, seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
 
-def _by_sampling(jobs: Sequence[Job]) -> list[list[Job]]:
+def by_sampling(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Jobs in groups that are written together: those of one group are sampled alike."""
     groups: dict[tuple[float, int, float], list[Job]] = {}
     for job in jobs:
         request = job.request

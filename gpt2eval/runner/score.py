@@ -121,12 +121,17 @@ def score(
             # A text of one token, say: there is nothing to condition it on.
             if not piece.waiting and piece.request in wanted:
                 yield piece.request, stream.answer(piece), 0, 0.0
-    planned = [
-        batch
-        for batch in _plan_batches(model, streams, parts, batch_size)
-        if any(piece.request in wanted for piece in _served(batch))
-    ]
-    plan_done(sum(_size(row) for batch in planned for row in batch))
+
+    def needed(batch: list[Row]) -> bool:
+        return any(piece.request in wanted for piece in served(batch))
+
+    # Batches of an accelerator follow from the memory that is free: they are never the same again,
+    # and may be so large that a few of them are all there is to share among processes.
+    varying = model.device.type == "cuda" and batch_size is None
+    keep = (lambda row: needed([row])) if varying else (lambda _row: True)
+    every = plan_batches(model, streams, parts, token_budget(model), batch_size, keep)
+    planned = [batch for batch in every if needed(batch)]
+    plan_done(sum(size_of(row) for batch in planned for row in batch))
     excluded = _Excluder(model)
 
     most = max(map(_padded, planned), default=0)  # tokens of a batch, fewer once memory ran out
@@ -156,20 +161,25 @@ def score(
         lost.append(row)
 
     for batch in planned:
-        for fitting in batches(batch, _size, most, None):
+        for fitting in batches(batch, size_of, most, None):
             for part, seconds in halving(run, fitting, split, give_up):
                 yield from _finished(part, seconds, failed, wanted)
             yield from _finished(lost, 0.0, failed, wanted)
             lost.clear()
 
 
-def _plan_batches(
+def plan_batches(
     model: Model,
     streams: Sequence[Stream],
     parts: Sequence[Hashable] | None,
-    batch_size: int | None,
+    budget: int,
+    batch_size: int | None = None,
+    keep: Callable[[Row], bool] = lambda _row: True,
 ) -> Iterator[list[Row]]:
-    """All batches, part by part; those of a part do not depend on the others."""
+    """All batches, part by part; those of a part do not depend on the others.
+
+    keep  whether a row is to be in one
+    """
     by_part: dict[Hashable, list[Stream]] = {}
     for stream in streams:
         part = parts[stream.slices[0].request] if parts else None
@@ -181,8 +191,8 @@ def _plan_batches(
         order = {id(item): number for number, item in enumerate(work)}
         rows.sort(key=lambda row: order[id(row.items[0])])
         for kind in (False, True):  # a row that branches needs a mask, the others none
-            chosen = [row for row in rows if row.branches == kind]
-            yield from batches(chosen, _size, token_budget(model), batch_size)
+            chosen = [row for row in rows if row.branches == kind and keep(row)]
+            yield from batches(chosen, size_of, budget, batch_size)
 
 
 def _tokens(item: tuple[Stream, Window]) -> list[int]:
@@ -190,15 +200,17 @@ def _tokens(item: tuple[Stream, Window]) -> list[int]:
     return stream.tokens[window.begin : window.end]
 
 
-def _size(row: Row) -> int:
+def size_of(row: Row) -> int:
+    """Tokens that a row takes up in its batch."""
     return len(row.tokens)
 
 
 def _padded(batch: list[Row]) -> int:
-    return len(batch) * max(map(_size, batch))
+    return len(batch) * max(map(size_of, batch))
 
 
-def _served(batch: list[Row]) -> Iterator[Slice]:
+def served(batch: list[Row]) -> Iterator[Slice]:
+    """The slices that want something of a batch."""
     for row in batch:
         for stream, window in row.items:
             yield from stream.served(window)

@@ -25,7 +25,7 @@ def doc(query: str, choices: list[str], gold: list[int]) -> dict[str, Any]:
         "query": query,
         "choices": choices,
         "gold_index": gold,
-        "id": "7",
+        "id": None,
         "stop_sequences": ["\n"],
     }
 
