@@ -79,7 +79,7 @@ def _values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    generates = (config.get("generation_size") or -1) > 1
+    generates = any(metric.get("category") == "GENERATIVE" for metric in _metrics(config))
     splits = config.get("evaluation_splits")
     return {
         "dataset_path": config.get("hf_repo"),
@@ -107,11 +107,14 @@ def _counts(config: Mapping[str, Any]) -> dict[str, int]:
 def _better(config: Mapping[str, Any]) -> dict[str, bool]:
     return {
         str(metric["metric_name"]): bool(metric["higher_is_better"])
-        for metric in config.get("metrics") or config.get("metric") or ()
-        if isinstance(metric, Mapping)
-        and isinstance(metric.get("higher_is_better"), bool)
-        and "metric_name" in metric
+        for metric in _metrics(config)
+        if isinstance(metric.get("higher_is_better"), bool) and "metric_name" in metric
     }
+
+
+def _metrics(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    listed = config.get("metrics")
+    return [x for x in listed if isinstance(x, Mapping)] if isinstance(listed, list) else []
 
 
 def details_path(path: Path, task: str) -> Path | None:

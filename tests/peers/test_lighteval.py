@@ -86,11 +86,18 @@ def write(
                 "hf_repo": "some/set",
                 "hf_subset": "default",
                 "evaluation_splits": ["test"],
-                "generation_size": 32 if rows and rows[0]["model_response"]["text"] else -1,
                 "original_num_docs": 100,
                 "effective_num_docs": len(rows) if rows else 4,
                 "version": 3,
-                "metrics": [{"metric_name": "acc", "higher_is_better": True}],
+                "metrics": [
+                    {
+                        "metric_name": "acc",
+                        "higher_is_better": True,
+                        "category": "GENERATIVE"
+                        if rows and rows[0]["model_response"]["text"]
+                        else "LOGPROBS",
+                    }
+                ],
             }
             for name, (_, rows) in tasks.items()
         },
@@ -215,3 +222,77 @@ def test_a_task_whose_name_leads_elsewhere_has_no_samples(tmp_path: Path) -> Non
     imported = only(tmp_path / "in", tmp_path / "out")
     assert imported.result.path is not None
     assert (tmp_path / "out").resolve() in imported.result.path.resolve().parents
+
+
+# What lighteval 0.13.0 itself wrote of demo-base and twelve bundled samples of each task, with
+# `--max-samples 12 --save-details`; only the places of files in results.json were made short.
+REAL = Path(__file__).parent / "lighteval"
+TASKS = {"lambada": "lambada:local|0", "hellaswag": "hellaswag_local|0", "nq": "nq_local|0"}
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Path:
+    """Its output directory, under the names that the files had."""
+    time = "2026-11-25T20-59-31.651512"
+    results = tmp_path / "real/results/demo-base" / f"results_{time}.json"
+    results.parent.mkdir(parents=True)
+    results.write_bytes((REAL / "results.json").read_bytes())
+    for name, task in TASKS.items():
+        details = tmp_path / "real/details/demo-base" / time / f"details_{task}_{time}.parquet"
+        details.parent.mkdir(parents=True, exist_ok=True)
+        details.write_bytes((REAL / f"{name}.parquet").read_bytes())
+    return tmp_path / "real"
+
+
+def test_what_lighteval_wrote_has_its_values_and_intervals(real: Path, tmp_path: Path) -> None:
+    printed = json.loads((REAL / "results.json").read_text("utf-8"))["results"]
+    found = {x.result.task["name"]: x.result for x in import_results([real], tmp_path / "out")}
+    assert set(found) == set(TASKS.values())
+    for task, result in found.items():
+        values = {name: x for name, x in printed[task].items() if not name.endswith("_stderr")}
+        assert {name: x.value for name, x in result.metrics.items()} == values
+        assert all(x.low is not None for x in result.metrics.values())
+        assert all(x.n == 12 for x in result.metrics.values())
+        assert result.data["subset"] == "at most 12, of a number that is not told"
+        assert result.checkpoint["name"] == "demo-base"
+    kinds = {name: found[task].task["kind"] for name, task in TASKS.items()}
+    assert kinds == {"lambada": "likelihood", "hellaswag": "likelihood", "nq": "generation"}
+
+
+def test_its_standard_error_of_a_perplexity_is_not_believed(real: Path, tmp_path: Path) -> None:
+    """Thirty times too small: the interval of the samples is what it is."""
+    printed = json.loads((REAL / "results.json").read_text("utf-8"))["results"]
+    found = {x.result.task["name"]: x.result for x in import_results([real], tmp_path / "out")}
+    ppl = found[TASKS["lambada"]].metrics["ppl"]
+    assert ppl.low is not None
+    assert ppl.high is not None
+    assert (ppl.high - ppl.low) / 3.92 > 20 * printed[TASKS["lambada"]]["ppl_stderr"]
+
+
+def test_its_answers_are_those_of_our_own_samples(real: Path, tmp_path: Path) -> None:
+    """Each at its place in the data, which lighteval shuffles."""
+    import gpt2eval
+    from gpt2eval.data import read_jsonl
+
+    path = Path(gpt2eval.__file__).parent / "samples/lambada/lambada_test.jsonl"
+    passages = [row["text"] for row in read_jsonl([path], "text")]
+    found = {x.result.task["name"]: x.result for x in import_results([real], tmp_path / "out")}
+    result = found[TASKS["lambada"]]
+    assert result.path is not None
+    for record in read_records(result.path):
+        asked = record.asked[0]
+        assert asked["context"] + asked["continuation"] == passages[int(record.id)]
+        assert record.responses[0]["logprob"] == -record.statistics["ppl"][0]
+
+
+def test_what_lighteval_wrote_is_exported_as_lm_eval_does(real: Path, tmp_path: Path) -> None:
+    from gpt2eval.export import export
+
+    import_results([real], tmp_path / "out")
+    (path,) = export([tmp_path / "out"], "lm-eval", tmp_path / "exported").paths
+    content = json.loads(path.read_text("utf-8"))
+    printed = json.loads((REAL / "results.json").read_text("utf-8"))["results"]
+    for task in TASKS.values():
+        for name, value in printed[task].items():
+            if not name.endswith("_stderr"):
+                assert content["results"][task][f"{name},none"] == value
