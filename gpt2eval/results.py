@@ -12,6 +12,7 @@ Format history:
 
 from __future__ import annotations
 
+import base64
 import errno
 import fcntl
 import hashlib
@@ -31,9 +32,10 @@ from typing import Any, TextIO
 
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import StoreError, UsageError
-from gpt2eval.naming import safe_name, safe_task
+from gpt2eval.naming import natural_key, safe_name, safe_task
 from gpt2eval.shapes import misshapen
 from gpt2eval.types import (
+    Embedded,
     Estimate,
     Generate,
     Generated,
@@ -327,7 +329,10 @@ def _anew(path: Path) -> str:
 
 
 def encode_response(response: Response) -> dict[str, Any]:
-    """A response as JSON: arrays as lists, flags as a string of 0 and 1, contexts run-length."""
+    """A response as JSON: arrays as lists, flags as a string of 0 and 1, contexts run-length.
+
+    A vector is the base64 of its float32 values, little-endian: their bytes and a third.
+    """
     if isinstance(response, Generated):
         return {
             "type": "generated",
@@ -337,6 +342,13 @@ def encode_response(response: Response) -> dict[str, Any]:
             "truncated": response.truncated,
             "tokens": response.tokens.tolist(),
             "logprobs": _shortest(response.logprobs),
+        }
+    if isinstance(response, Embedded):
+        return {
+            "type": "embedded",
+            "truncated": response.truncated,
+            "tokens": response.tokens.tolist(),
+            "vector": base64.b64encode(response.vector.astype("<f4").tobytes()).decode("ascii"),
         }
     content: dict[str, Any] = {
         "type": "scored",
@@ -357,8 +369,11 @@ def decode_response(content: Mapping[str, Any]) -> Response:
     """The inverse of `encode_response`."""
     import numpy as np
 
-    log_probs = np.asarray(content["logprobs"], dtype=np.float32)
     tokens = np.asarray(content["tokens"], dtype=np.int32)
+    if content["type"] == "embedded":
+        vector = np.frombuffer(base64.b64decode(content["vector"], validate=True), dtype="<f4")
+        return Embedded(vector.astype(np.float32), tokens, truncated=content["truncated"])
+    log_probs = np.asarray(content["logprobs"], dtype=np.float32)
     if content["type"] == "generated":
         return Generated(
             text=content["text"],
@@ -388,8 +403,9 @@ def encode_requests(
     """The texts of what was asked, one JSON object a request.
 
     A Score has "context" and "continuation", a Generate "prompt" and how it is to be continued, a
-    Rolling nothing: the tokens of its response say the text, which may be a book. What context or
-    prompt begins with as the one before it did is not repeated: "same" counts its characters.
+    Rolling and an Embed nothing: the tokens of the response say the text, which may be a book. What
+    context or prompt begins with as the one before it did is not repeated: "same" counts its
+    characters.
 
     beginning  what stands before the first: the text that all samples of the run begin with
     scorer     positions of the requests that a protocol's `followup` makes; they say so
@@ -627,7 +643,7 @@ def find_results(names: Sequence[str | Path], output: str | Path = "results") ->
     for name in map(str, names):
         places = _places(name, Path(output))
         ended, torn = (
-            sorted({run for place in places for run in _holding(place, file)})
+            sorted({run for place in places for run in _holding(place, file)}, key=_in_order)
             for file in (RESULT, RECORDS)
         )
         torn = [run for run in torn if run not in ended]
@@ -640,6 +656,11 @@ def find_results(names: Sequence[str | Path], output: str | Path = "results") ->
     return Found(_each_once(results), list(unfinished.values()))
 
 
+def _in_order(run: Path) -> list[tuple[int, int, str]]:
+    """checkpoint-500 before checkpoint-1000."""
+    return natural_key(str(run))
+
+
 def _places(name: str, output: Path) -> list[Path]:
     """What a name leads to: as it stands, or below the output directory if that has no results.
 
@@ -650,7 +671,7 @@ def _places(name: str, output: Path) -> list[Path]:
         if path.exists() or not has_magic(str(path)):
             places = [path] if path.exists() else []
         else:
-            places = [Path(found) for found in sorted(glob(str(path), recursive=True))]
+            places = sorted(map(Path, glob(str(path), recursive=True)), key=_in_order)
         if any(_holding(place, RESULT) for place in places):
             return places
         known += places

@@ -18,14 +18,19 @@ import click
 
 from gpt2eval import __version__
 from gpt2eval.cli import (
+    audit,
     bench,
+    best,
     check,
     compare,
+    completion,
+    doctor,
     explain,
     export,
     fetch,
     importing,
     merge,
+    overlap,
     report,
     rescore,
     run,
@@ -50,6 +55,7 @@ def app() -> None:
     gpt2eval run                          bundled checkpoints on bundled samples, offline
     gpt2eval run --model gpt2             a checkpoint from the Hugging Face hub
     gpt2eval run --model ./a --model ./b --tasks wikitext2,lambada --data DIR
+    gpt2eval run experiment.yaml          checkpoints x tasks x options from a file
     gpt2eval run --shard 1/8              a part of the work; gpt2eval merge puts them together
     gpt2eval compare a b                  is b better than a, and is it more than chance?
     gpt2eval check new --baseline old     a gate for CI: fails where a metric may have dropped
@@ -65,16 +71,21 @@ COMMANDS = (
     merge,
     report,
     compare,
+    best,
     check,
     rescore,
     verify,
     importing,
     export,
     fetch,
+    overlap,
     tasks,
     explain,
     bench,
     selfcheck,
+    audit,
+    doctor,
+    completion,
 )
 for module in COMMANDS:
     app.add_command(module.command)

@@ -6,15 +6,16 @@ from typing import Any
 
 import click
 
-from gpt2eval.cli.options import run_options
+from gpt2eval.cli.options import json_option, print_json, run_options
 from gpt2eval.errors import SampleError
-from gpt2eval.options import RunOptions, names_but
+from gpt2eval.options import ReportOptions, RunOptions, names_but
 
 
 @click.command("merge")
 @run_options(*names_but("shard", "workers", "ray"))
+@json_option
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
-def command(quiet: bool, **values: Any) -> None:
+def command(quiet: bool, as_json: bool, **values: Any) -> None:
     """Put shards together: print a table and write a report, as `run` does.
 
     The options are those that the shards were run with. Nothing is scored; exit code 4 where
@@ -38,11 +39,14 @@ def command(quiet: bool, **values: Any) -> None:
         except SampleError as error:
             results, failure = error.results, error
     if results:
+        from gpt2eval import as_json as shapes
         from gpt2eval.reporting import report_results
         from gpt2eval.terminal.results import show_results
 
-        page = report_results(results, options.report, tasks_dir=options.tasks_dir)
-        if not quiet:
+        page = report_results(results, options.report, ReportOptions(tasks_dir=options.tasks_dir))
+        if as_json:
+            print_json("merge", shapes.results(results, page))
+        elif not quiet:
             show_results(results, page)
     if failure:
         raise failure

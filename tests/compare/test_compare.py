@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from gpt2eval.as_json import as_text, comparisons
 from gpt2eval.compare import compare
-from gpt2eval.compare.remarks import as_text, left_out, remarks
+from gpt2eval.compare.remarks import left_out, remarks
 from gpt2eval.compare.selection import find, names, of_tasks
 from gpt2eval.errors import ComparisonError, Gpt2EvalError, UsageError
 from gpt2eval.results import read_records
@@ -346,7 +347,7 @@ def test_a_ruined_checkpoint_still_has_a_p(tmp_path: Path) -> None:
     assert one.candidate_value == one.difference == np.inf
     assert one.p == 1 / 10_001
     assert one.smallest is None
-    assert '"difference": "inf"' in as_text([one], [])
+    assert '"difference": "inf"' in as_text("compare", comparisons([one], []))
 
 
 # ---- the family ---------------------------------------------------------------------------------
@@ -409,20 +410,23 @@ def test_variants_may_be_listed_in_a_file(tmp_path: Path) -> None:
         variant: {str(seed): f"{variant}-seed{seed}" for seed in range(4)}
         for variant in ("base", "new", "not here")
     }
-    file = tmp_path / "variants.json"
-    file.write_text(json.dumps(listed))
+    file = tmp_path / "experiment.json"
+    file.write_text(json.dumps({"variants": listed}))
     assert compare(results, group_by=str(file)) == compare(results, group_by="{variant}-seed{seed}")
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", "cannot be read as JSON"),
-        ('["a"]', "holds something else than variants"),
-        ('{"base": ["base-seed0"]}', "holds something else than variants"),
-        ('{"base": {"0": "base-seed0"}}', "lists the checkpoint 'base-seed1' 0 times"),
+        ("{", "line 1: not YAML"),
+        ("tasks: core", "says nothing of variants"),
         (
-            '{"x": {"0": "base-seed0", "1": "base-seed1"}, "y": {"0": "base-seed1"}}',
+            "variants:\n  base: [base-seed0]",
+            r"line 2: variants.base: \['base-seed0'\]; expected keys",
+        ),
+        ("variants: {base: {0: base-seed0}}", "lists the checkpoint 'base-seed1' 0 times"),
+        (
+            "variants: {x: {0: base-seed0, 1: base-seed1}, y: {0: base-seed1}}",
             "lists the checkpoint 'base-seed1' 2 times",
         ),
     ],
@@ -430,7 +434,7 @@ def test_variants_may_be_listed_in_a_file(tmp_path: Path) -> None:
 def test_a_file_of_variants_that_cannot_be_used(tmp_path: Path, content: str, words: str) -> None:
     place = tmp_path / "results"
     seeds(place, "base", 0, range(2))
-    file = tmp_path / "variants.json"
+    file = tmp_path / "experiment.yaml"
     file.write_text(content)
     with pytest.raises(UsageError, match=words):
         compare(find(["*"], str(place)).results, group_by=str(file))
@@ -461,7 +465,7 @@ def test_one_seed_has_no_spread(tmp_path: Path) -> None:
 
 def test_json_has_every_number_and_reads_back(two: Path) -> None:
     found = compare(find(("a", "b"), str(two)).results)
-    content = json.loads(as_text(found, ["a remark"]))
+    content = json.loads(as_text("compare", comparisons(found, ["a remark"])))
     assert content["remarks"] == ["a remark"]
     assert [Comparison(**entry) for entry in content["comparisons"]] == found
 
