@@ -142,8 +142,9 @@ def test_mlflow(benchmarks: Path, tmp_path: Path, report: Path) -> None:
 
 
 def test_wandb(benchmarks: Path, tmp_path: Path, report: Path) -> None:
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     written = export([benchmarks / "demo-base"], "wandb", tmp_path / "out", report=report)
+    wandb.teardown()  # its own process writes the file, and is done only then
     (path,) = written.paths
     assert path.name.startswith("offline-run-")
     assert written.notes == [f"to send it: wandb sync {path}"]
@@ -200,6 +201,8 @@ def log_records(content: bytes) -> Iterator[bytes]:
 def test_no_secret_is_written(with_secret: Path, tmp_path: Path, form: str) -> None:
     pytest.importorskip(form)
     export([with_secret], form, tmp_path / "out")
+    if form == "wandb":
+        pytest.importorskip("wandb").teardown()
     assert holds(with_secret, SECRET)  # the result itself has it
     assert holds(tmp_path / "out", SECRET) == []
     assert os.environ["WANDB_API_KEY"] == SECRET
