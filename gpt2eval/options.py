@@ -74,7 +74,8 @@ class RunOptions:
         metavar="DIR|ID",
     )
     tasks: str = _option(
-        "Tasks, groups or globs, with commas: core, wikitext2@lm-eval, 'lambada@*'.",
+        "Tasks, groups or globs, with commas: core, wikitext2@lm-eval, 'lambada@*'; or lm-eval's"
+        " names: lambada_openai.",
         default="core",
         metavar="NAMES",
     )
