@@ -1,6 +1,6 @@
 """Perplexity of texts under a GPT-2 checkpoint, computed by gpt2eval."""
 
-from typing import Any
+from typing import Any, cast
 
 import datasets
 import evaluate
@@ -50,7 +50,7 @@ class Perplexity(evaluate.Measurement):  # type: ignore[misc]  # evaluate has no
     ) -> dict[str, Any]:
         from gpt2eval.errors import DataError
         from gpt2eval.evaluate_modules.scoring import responses
-        from gpt2eval.types import Rolling
+        from gpt2eval.types import Rolling, Scored
 
         empty = [number for number, text in enumerate(predictions) if not text]
         if empty or not predictions:
@@ -63,8 +63,9 @@ class Perplexity(evaluate.Measurement):  # type: ignore[misc]  # evaluate has no
             dtype=dtype,
             batch_size=batch_size,
         )
-        nats = np.array([-one.logprobs.sum(dtype=np.float64) for one in found])
-        tokens = np.array([len(one.logprobs) for one in found])
+        logprobs = [cast(Scored, one).logprobs for one in found]  # what a Rolling gets
+        nats = np.array([-one.sum(dtype=np.float64) for one in logprobs])
+        tokens = np.array([len(one) for one in logprobs])
         words = sum(len(text.split()) for text in predictions)
         with np.errstate(over="ignore", divide="ignore"):
             each = np.exp(nats / tokens)
