@@ -134,10 +134,11 @@ def test_a_node_that_dies(
 
 def test_without_a_cluster(command: list[str], tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="the extra gpt2eval[ray] is not installed")
-    code, stderr = finish(tmp_path / "run", *command, "--ray", "nonsense://x")
-    assert code == 2
-    assert "--ray 'nonsense://x': no cluster answers there" in stderr
-    assert "Traceback" not in stderr
+    for address in ("nonsense://x", "127.0.0.1:9"):
+        code, stderr = finish(tmp_path / "run", *command, "--ray", address)
+        assert code == 2, stderr
+        assert f"--ray '{address}': no cluster answers there" in stderr
+        assert "Traceback" not in stderr
 
 
 def test_units() -> None:
