@@ -1,4 +1,4 @@
-"""The options of a run, declared once: the command line and the Python API both come from here."""
+"""The options of runs and of reports, declared once, for the command line and the Python API."""
 
 from __future__ import annotations
 
@@ -172,6 +172,26 @@ class RunOptions:
         value = getattr(self, name)
         if not fits(value):
             raise UsageError(f"{flag(name)} {value!r}: expected {expected}")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """How a report is made of results; the metadata are as those of RunOptions."""
+
+    baseline: str | None = _option(
+        "Checkpoint that the others are compared with.  [default: the first]"
+    )
+    title: str = _option("Heading of the report.", default="", metavar="TEXT")
+    style: str = _option(
+        "A matplotlib style for the plots: its name, or a .mplstyle file.",
+        default="",
+        metavar="STYLE",
+    )
+    intervals: bool = _option("Print intervals in the LaTeX tables too.", default=False)
+    allow_intersection: bool = _option(
+        "Compare the samples that both have where data or subset differ.", default=False
+    )
+    tasks_dir: str | None = _option("Directory with your own task files.", metavar="DIR")
 
 
 def _is_whole(value: object) -> bool:

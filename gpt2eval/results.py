@@ -22,7 +22,7 @@ import socket
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from glob import glob, has_magic
@@ -32,6 +32,7 @@ from typing import Any, TextIO
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import StoreError, UsageError
 from gpt2eval.naming import safe_name, safe_task
+from gpt2eval.shapes import misshapen
 from gpt2eval.types import (
     Estimate,
     Generate,
@@ -50,10 +51,10 @@ RECORDS = "records.jsonl"
 LOCK = "lock"
 DIGESTS = "digests"
 SHARDS = "shards"  # directory of what shards of a run have saved, until they are merged
-# What stands around the responses of a record.
-RESPONSES, REFERENCES = '}, "responses": [', '], "references": ['
+# What stands around the responses of a record, and before what was asked.
+RESPONSES, REFERENCES = b'}, "responses": [', b'], "references": ['
+ASKED = b', "asked": ['
 VOCABULARY = "vocabulary.json"
-_LATER = ("asked", "choices", "gold")  # fields of a Record that the first runs did not write
 SHARING = 10  # tenths of a second in which a shard that ends may hold up one that begins
 _WORTH = 16  # shared characters from which on it is shorter to count them
 
@@ -197,7 +198,8 @@ def replace_records(directory: Path, records: Iterable[Record]) -> None:
 def read_records(directory: Path, *, responses: bool = True) -> Iterator[Record]:
     """The records of a run, in the order they were written.
 
-    Without `responses`, which are most of the file, they are read several times as fast.
+    Without `responses`, and what those answer, which are most of the file, they are read several
+    times as fast.
 
     Raises StoreError for a line that is not a record, naming it.
     """
@@ -211,8 +213,8 @@ def locate_records(directory: Path, *, responses: bool = True) -> Iterator[tuple
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                text = line.decode() if responses else _lighter(line.decode())
-                yield range(begin, begin + len(line)), _parse_record(path, number, text)
+                text = line if responses else _lighter(line)
+                yield range(begin, begin + len(line)), _parse_record(path, number, text.decode())
                 begin += len(line)
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} cannot be read ({error}); {_anew(path)}") from error
@@ -228,6 +230,24 @@ def records_at(directory: Path, places: Iterable[range]) -> Iterator[Record]:
                 yield _parse_record(path, number, file.read(len(place)).decode())
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} cannot be read ({error}); {_anew(path)}") from error
+
+
+@contextmanager
+def trusting(what: str) -> Iterator[None]:
+    """Work with records as if they were as `RecordWriter` writes them; StoreError where not.
+
+    To look at every token of every record beforehand would take longer than the work.
+
+    what  whose records they are, for the message
+    """
+    try:
+        yield
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+        raise StoreError(
+            f"{what}: a record is not what gpt2eval writes ({error!r}), so somebody changed it;"
+            " `gpt2eval verify` names the file. Delete its directory and run the same command"
+            " again, which makes it anew"
+        ) from error
 
 
 def replace_lines(directory: Path, lines: Iterable[str]) -> None:
@@ -260,27 +280,45 @@ def recover_records(directory: Path, *, repair: bool = True) -> list[Record]:
 
 def _parse_record(path: Path, number: int, line: str) -> Record:
     try:
-        content = json.loads(line, parse_constant=_refuse)
-        known = [item.name for item in fields(Record)]
-        found = [name for name in known if name in content or name not in _LATER]
-        return Record(**{name: content[name] for name in found})
+        content = _DECODER.decode(line)
+        return Record(
+            content["id"],
+            content["group"],
+            content["statistics"],
+            content["responses"],
+            content["references"],
+            content["error"],
+            # The first runs did not write these.
+            content.get("asked", ()),
+            content.get("choices", ()),
+            content.get("gold"),
+        )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(
             f"{path}, line {number}: not a record ({error!r}); {_anew(path)}"
         ) from error
 
 
-def _lighter(line: str) -> str:
-    """The line without what is in its responses, if it is written as `RecordWriter` does.
+def _lighter(line: bytes) -> bytes:
+    """The line without what is in its responses, and what was asked, if it is written as
+    `RecordWriter` does.
 
-    A quotation mark inside a text has a backslash before it, so neither mark can be found in one.
+    A quotation mark inside a text has a backslash before it, so no mark can be found in one.
     """
     start, end = line.find(RESPONSES), line.rfind(REFERENCES)
-    return line[: start + len(RESPONSES)] + line[end:] if 0 <= start < end else line
+    if not (0 <= start < end and line.endswith(b"}\n")):
+        return line
+    asked = line.find(ASKED, end)
+    rest = line[end:] if asked < 0 else line[end:asked] + b"}"
+    return line[: start + len(RESPONSES)] + rest
 
 
 def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is not a number")
+
+
+# Made once: there are a million lines to read where fifty checkpoints are compared.
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def _anew(path: Path) -> str:
@@ -390,6 +428,8 @@ def decode_requests(
 
 def own_responses(record: Record) -> list[Mapping[str, Any]]:
     """The responses of the checkpoint itself, without those of the scorer about them."""
+    if not any("scorer" in about for about in record.asked):
+        return list(record.responses)
     asked = [*record.asked, *({} for _ in record.responses[len(record.asked) :])]
     pairs = zip(record.responses, asked, strict=True)
     return [response for response, about in pairs if "scorer" not in about]
@@ -522,32 +562,17 @@ def read_result(directory: Path) -> Result:
             f"{path} has format {found!r}; this version of gpt2eval reads {FORMAT}. Use the version"
             f" that wrote it, or {_anew(path)}"
         )
-    try:
-        estimates = {name: _estimate(entry) for name, entry in content["metrics"].items()}
-        baselines = {
-            system: {name: _estimate(entry) for name, entry in metrics.items()}
-            for system, metrics in content["baselines"].items()
-        }
-        sections = {
-            key: content[key]
-            for key in ("checkpoint", "task", "data", "run", "ledger", "signature")
-        }
-        _check_sections(sections)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise StoreError(
-            f"{path} is not a result of gpt2eval ({error!r}); {_anew(path)}"
-        ) from error
-    return Result(**sections, metrics=estimates, baselines=baselines, path=directory)
-
-
-def _check_sections(sections: Mapping[str, Any]) -> None:
-    """ValueError where what every reader takes for granted is not there."""
-    for key, section in sections.items():
-        if not isinstance(section, str if key == "signature" else dict):
-            raise ValueError(f"{key} is {section!r:.40}")
-    for key, name in (("checkpoint", "name"), ("task", "name"), ("task", "protocol")):
-        if not isinstance(sections[key].get(name), str):
-            raise ValueError(f"{key}.{name} is {sections[key].get(name)!r:.40}")
+    if wrong := misshapen(content):
+        raise StoreError(f"{path} is not a result of gpt2eval: {wrong}; {_anew(path)}")
+    sections = {
+        key: content[key] for key in ("checkpoint", "task", "data", "run", "ledger", "signature")
+    }
+    baselines = {
+        system: {name: _estimate(entry) for name, entry in metrics.items()}
+        for system, metrics in content["baselines"].items()
+    }
+    metrics = {name: _estimate(entry) for name, entry in content["metrics"].items()}
+    return Result(**sections, metrics=metrics, baselines=baselines, path=directory)
 
 
 def _estimate(entry: Mapping[str, Any]) -> Estimate:

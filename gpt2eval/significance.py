@@ -6,17 +6,17 @@ docs/statistics.md. numpy is all it needs; random numbers come from generators t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import combinations
 from math import comb, exp, inf, isfinite, lgamma, log, log1p, sqrt
 from statistics import NormalDist, fmean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpt2eval.stats import LEVEL, RESAMPLES
+from gpt2eval.stats import LEVEL, RESAMPLES, exact_in_float32
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -160,16 +160,53 @@ def _draw(
 def _count(exchanges: Sequence[Exchange], rng: np.random.Generator, resamples: int) -> list[int]:
     if not exchanges:
         return []
-    # One product for all: a count does not depend on the last bits, see ROUNDING.
-    moves = np.hstack([exchange.moves for exchange in exchanges])
-    ends = np.cumsum([exchange.moves.shape[1] for exchange in exchanges])
+    products = _Products([exchange.moves for exchange in exchanges])
     limits = [_limit(exchange) for exchange in exchanges]
     counts = [0] * len(exchanges)
-    for tossed in _tosses(len(moves), rng, resamples):
-        parts = np.split(tossed @ moves, ends[:-1], axis=1)
-        for number, (exchange, moved) in enumerate(zip(exchanges, parts, strict=True)):
+    for tossed in _tosses(len(exchanges[0].moves), rng, resamples):
+        for number, (exchange, moved) in enumerate(
+            zip(exchanges, products.of(tossed), strict=True)
+        ):
             counts[number] += _as_large(exchange, moved, limits[number])
     return counts
+
+
+class _Products:
+    """Tosses [rows, units] times moves [units, k] of many exchanges, each different column once.
+
+    Many are alike: two systems that were given the same references differ in their own lengths
+    alone, and of a length follow most counts of n-grams. Sums of whole numbers below 2^24 are
+    exact in float32, which is multiplied twice as fast; the last bits of others may depend on what
+    stands beside them, and a count does not depend on those, see ROUNDING.
+    """
+
+    def __init__(self, moves: Sequence[NDArray[np.float64]]) -> None:
+        columns: dict[bytes, NDArray[np.float64]] = {}
+        names = [[column.tobytes() for column in each.T] for each in moves]
+        for each, called in zip(moves, names, strict=True):
+            columns |= zip(called, each.T, strict=True)
+        exact = [name for name, each in columns.items() if exact_in_float32(each, len(each))]
+        rest = [name for name in columns if name not in set(exact)]
+        self._whole = _side_by_side(columns, exact, np.float32, len(moves[0]))
+        self._real = _side_by_side(columns, rest, np.float64, len(moves[0]))
+        place = {name: number for number, name in enumerate([*exact, *rest])}
+        self._places = [[place[name] for name in called] for called in names]
+
+    def of(self, tossed: NDArray[np.uint8]) -> Iterator[NDArray[np.float64]]:
+        """[rows, k] of each exchange; a column lies in one piece, as metrics read them."""
+        parts = [part for part in (self._whole, self._real) if part.shape[1]]
+        products = [part.T @ tossed.astype(part.dtype).T for part in parts]
+        # Side by side in the wider type, of which whole numbers are as exact.
+        together = np.vstack(products, dtype=np.float64)
+        for places in self._places:
+            yield together[places].T
+
+
+def _side_by_side(
+    columns: Mapping[bytes, NDArray[np.float64]], names: Sequence[bytes], kind: Any, units: int
+) -> NDArray[Any]:
+    chosen = [columns[name].astype(kind) for name in names]
+    return np.stack(chosen, axis=1) if chosen else np.zeros((units, 0), kind)
 
 
 def _limit(exchange: Exchange) -> float:
@@ -183,14 +220,14 @@ def _as_large(exchange: Exchange, moved: NDArray[np.float64], limit: float) -> i
     return int((~(np.abs(exchange.statistic(moved)) < limit)).sum())
 
 
-def _tosses(units: int, rng: np.random.Generator, resamples: int) -> Iterator[NDArray[np.float64]]:
-    """Blocks [rows, units] of fair coins, 0.0 and 1.0, `resamples` rows in all."""
+def _tosses(units: int, rng: np.random.Generator, resamples: int) -> Iterator[NDArray[np.uint8]]:
+    """Blocks [rows, units] of fair coins, 0 and 1, `resamples` rows in all."""
     width = -(-units // 8)
     block = max(1, TOSSES // units)
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
         packed = np.frombuffer(rng.bytes(rows * width), np.uint8).reshape(rows, width)
-        yield np.unpackbits(packed, axis=1, count=units).astype(np.float64)
+        yield np.unpackbits(packed, axis=1, count=units)
 
 
 def permute_seeds(baseline: Sequence[float], candidate: Sequence[float]) -> Permutation | None:

@@ -294,6 +294,10 @@ def resample(
     """
     n = len(systems[0])
     sums = [np.empty((resamples, units.shape[1])) for units in systems]
+    whole = [number for number, units in enumerate(systems) if exact_in_float32(units, n)]
+    nothing = np.zeros((n, 0), np.float32)
+    together = np.hstack([nothing, *(systems[number].astype(np.float32) for number in whole)])
+    ends = np.cumsum([systems[number].shape[1] for number in whole])[:-1]
     block = max(1, CELLS // n)
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
@@ -302,9 +306,20 @@ def resample(
         cells = rng.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
         drawn = np.bincount(cells.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
         # One product a system: side by side in one matrix the last bits would depend on the others.
-        for units, out in zip(systems, sums, strict=True):
-            out[start : start + rows] = drawn @ units
+        for number, units in enumerate(systems):
+            if number not in whole:
+                sums[number][start : start + rows] = drawn @ units
+        if whole:  # but sums of whole numbers have no last bits
+            parts = np.split(drawn.astype(np.float32) @ together, ends, axis=1)
+            for number, part in zip(whole, parts, strict=True):
+                sums[number][start : start + rows] = part
     return sums
+
+
+def exact_in_float32(numbers: NDArray[np.float64], most: float) -> bool:
+    """Whether sums of these numbers are exact in float32, `most` of the largest at most."""
+    whole = bool((numbers == np.rint(numbers)).all())
+    return whole and bool(most * np.abs(numbers).max(initial=0) < 1 << 24)
 
 
 def percentiles(values: NDArray[np.float64], level: float) -> tuple[float, float]:

@@ -26,16 +26,26 @@ from hypothesis import strategies as st
 
 from gpt2eval import data
 from gpt2eval.checkpoint import open_checkpoint
+from gpt2eval.compare import compare, compare_where_possible
 from gpt2eval.errors import Gpt2EvalError
 from gpt2eval.manifest import read_manifest
 from gpt2eval.model.loading import load_model
 from gpt2eval.peers import import_results
 from gpt2eval.pickled import check_pickle
-from gpt2eval.results import read_records, read_result, recover_records, write_result
+from gpt2eval.report import report_files
+from gpt2eval.results import (
+    load_results,
+    read_records,
+    read_result,
+    recover_records,
+    write_result,
+)
 from gpt2eval.task import Protocol, discover
+from gpt2eval.types import Record
 from tests.peers.test_lm_eval import TIME
 from tests.peers.test_lm_eval import write as write_lm_eval
-from tests.report.building import result, write_words
+from tests.report.building import paper, result, write_words
+from tests.report.running import answer_record, choice_record, run, text_record
 
 MANY = int(os.environ.get("GPT2EVAL_FUZZ", "0"))
 HEALTH = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -304,6 +314,48 @@ def test_results(name: str, tmp_path: Path) -> None:
         if name != "result.json":
             with suppress(Gpt2EvalError):
                 recover_records(tmp_path)
+
+    check()
+
+
+@pytest.mark.parametrize("name", ["result.json", "records.jsonl"])
+def test_reports_and_comparisons(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as the finished tables and the page; figures are built, and not drawn."""
+    drawn = dict.fromkeys(("png", "svg", "pdf"), bytes(24))
+    monkeypatch.setattr("gpt2eval.report.plots.save", lambda figure: drawn)
+    kept: dict[str, list[Record]] = {
+        "chosen@p": [choice_record(number, number % 3 > 0) for number in range(8)],
+        "told@p": [answer_record(number, "A sum:", "4", f"{number}") for number in range(8)],
+        "read@p": [text_record(number, [0, 1, 2, 3], [0.1, 1, 2, 3]) for number in range(4)],
+    }
+    directories = [tmp_path / checkpoint / task / "r" for checkpoint in "ab" for task in kept]
+    for directory in directories:
+        checkpoint, task = directory.parts[-3:-1]
+        references = [] if task == "told@p" else paper("accuracy", 0.5)
+        made = run(directory, checkpoint, task, kept[task], references=references)
+        write_result(made, directory)
+    report_files([read_result(directory) for directory in directories])
+    good = {directory: (directory / name).read_bytes() for directory in directories}
+    whose = st.sampled_from(directories)
+    damages = whose.flatmap(lambda one: damage(one / name).map(lambda content: (one, content)))
+
+    @examples(60)
+    @given(damages)
+    def check(damaged: tuple[Path, bytes]) -> None:
+        directory, content = damaged
+        (directory / name).write_bytes(content)
+        try:
+            with suppress(Gpt2EvalError):
+                results = [read_result(each) for each in directories]
+                comparisons, left_out = compare_where_possible(results, allow_intersection=True)
+                assert all(one.p is None or 0 <= one.p <= 1 for one in comparisons)
+                report_files(results, "", comparisons, left_out=left_out, intervals=True)
+            with suppress(Gpt2EvalError):
+                compare(load_results(tmp_path))
+        finally:
+            (directory / name).write_bytes(good[directory])
 
     check()
 

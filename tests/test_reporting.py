@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from gpt2eval.compare import compare, compare_where_possible
 from gpt2eval.errors import UsageError
+from gpt2eval.options import ReportOptions
 from gpt2eval.report import report_files
 from gpt2eval.reporting import report
 from gpt2eval.results import load_results, write_result
@@ -37,12 +39,13 @@ def test_a_baseline_that_is_no_checkpoint(store: Path, tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"'gpt3' is none of the checkpoints: gpt2, mine; did you mean 'gpt2'"
     ):
-        report([str(store)], tmp_path / "report", baseline="gpt3")
+        report([str(store)], tmp_path / "report", ReportOptions(baseline="gpt3"))
     assert not (tmp_path / "report").exists()
 
 
 def test_the_report_of_a_store_holds_all_that_a_paper_takes(store: Path, tmp_path: Path) -> None:
-    page, found = report([str(store)], tmp_path / "report", title="Ours", baseline="gpt2")
+    options = ReportOptions(title="Ours", baseline="gpt2")
+    page, found = report([str(store)], tmp_path / "report", options)
     assert page == tmp_path / "report" / "report.md"
     assert len(found.results) == 4
     files = {path.relative_to(page.parent).as_posix() for path in page.parent.rglob("*.*")}
@@ -140,6 +143,40 @@ def test_one_checkpoint_is_compared_with_nothing(three: Path, tmp_path: Path) ->
     assert not list((page.parent / "plots").glob("differences*"))
     for options in ({}, {"baseline": "c"}):
         assert compare_where_possible(load_results(three / "c"), **options) == ([], [])
+
+
+def test_what_two_subsets_share_is_compared_where_that_is_asked_for(tmp_path: Path) -> None:
+    root = tmp_path / "results"
+    whole, half = answers(200, 1), {k: v[:120] for k, v in answers(200, 2, right=0.9).items()}
+    write_run(root, "a", whole, on="one@p")
+    write_run(root, "b", half, on="one@p", data={"subset": "first 120", "available": 200})
+    page, _ = report([str(root)], tmp_path / "report")
+    assert "pass --allow-intersection to compare those that both have" in page.read_text()
+    refused = page.with_name("report.html").read_text()
+    assert "Not compared" in refused
+    assert "pass --allow-intersection" in refused
+    assert "Comparisons." not in page.with_name("methods.md").read_text()
+    assert not (page.parent / "tables" / "comparisons.csv").exists()
+    options = ReportOptions(allow_intersection=True)
+    page, _ = report([str(root)], tmp_path / "report", options)
+    assert "Not compared" not in page.read_text()
+    methods = page.with_name("methods.md").read_text()
+    assert "(accuracy; n = 120)" in methods
+    assert "subset all and first 120 differ" in methods
+    assert "120 samples that both have, of 200 and 120." in methods
+    with (page.parent / "tables" / "comparisons.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["metric"] for row in rows] == ["accuracy", "perplexity"]
+    assert {row["n"] for row in rows} == {"120"}
+    expected = compare(load_results(root), allow_intersection=True)
+    assert [float(row["difference"]) for row in rows] == [one.difference for one in expected]
+    # The difference is over other samples than the numbers of either table.
+    for path in (page.parent / "tables").glob("one@p*.tex"):
+        assert "^{*" not in path.read_text()
+    assert (
+        'aria-label="significantly'
+        not in (page.with_name("report.html").read_text().partition('id="comparisons"')[0])
+    )
 
 
 def test_damaged_records_stop_no_report(three: Path, tmp_path: Path) -> None:

@@ -173,6 +173,31 @@ def test_tests_that_share_their_draws_are_what_they_are_alone() -> None:
     assert together == [sig.permute(one, fresh(), 2000) for one in exchanges]
 
 
+def test_columns_that_are_alike_are_multiplied_once_and_count_as_before() -> None:
+    """Counts of n-grams, whole and alike, beside losses, which are neither."""
+    rng = np.random.default_rng(3)
+    length = rng.integers(-4, 5, size=(200, 1)).astype(float)
+    counts = np.hstack([length, length, rng.integers(-3, 4, size=(200, 2)), np.zeros((200, 1))])
+    losses = rng.normal(0.02, 0.2, size=(200, 1))
+    weights = np.array([1.0, 0.5, 2.0, -1.0, 3.0])
+    exchanges = [
+        sig.Exchange(counts, lambda moved: moved @ weights - 40, 100.0),
+        sig.sign_flip(losses[:, 0]),
+        sig.Exchange(np.hstack([losses, length]), lambda moved: moved.sum(axis=-1) - 3, 100.0),
+    ]
+
+    def fresh() -> np.random.Generator:
+        return np.random.default_rng(0)
+
+    found = sig.permute_all(exchanges, fresh, 2000)
+    tossed = np.vstack(list(sig._tosses(200, fresh(), 2000))).astype(float)
+    for exchange, permutation in zip(exchanges, found, strict=True):
+        statistic = np.abs(exchange.statistic(tossed @ exchange.moves))
+        observed = abs(exchange.statistic(np.zeros(exchange.moves.shape[1])))
+        count = int((statistic >= observed - 1e-10 * exchange.size).sum())
+        assert permutation.p == (count + 1) / 2001
+
+
 def test_swapping_losses_is_flipping_signs() -> None:
     """With equal denominators perplexity is a monotone function of what sign flips sum."""
     ours, theirs = simulation.documents(np.random.default_rng(2), 40, 0.03)

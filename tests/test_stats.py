@@ -12,7 +12,16 @@ from scipy import stats as scipy_stats
 
 from gpt2eval.errors import DataError, TaskError
 from gpt2eval.metrics import accuracy, perplexity
-from gpt2eval.stats import bootstrap, estimate, estimate_all, resample, sum_groups, wilson
+from gpt2eval.stats import (
+    CELLS,
+    bootstrap,
+    estimate,
+    estimate_all,
+    exact_in_float32,
+    resample,
+    sum_groups,
+    wilson,
+)
 from gpt2eval.task import Metric
 from gpt2eval.types import Estimate
 
@@ -216,6 +225,26 @@ def test_resampled_sums_are_those_of_the_drawn_units() -> None:
 
 
 SHARE = replace(PERPLEXITY, value=mean, unit="fraction", interval="share")
+
+
+@pytest.mark.parametrize("width", [1, 2, 10])
+def test_sums_of_whole_numbers_are_exact_whatever_stands_beside_them(width: int) -> None:
+    """They are taken in float32, all systems at once."""
+    rng = np.random.default_rng(1)
+    whole = [rng.integers(-500, 500, size=(301, width)).astype(float) for _ in range(3)]
+    systems = [whole[0], rng.normal(size=(301, 2)), *whole[1:], 1e6 * whole[0]]
+    assert [exact_in_float32(units, 301) for units in systems] == [True, False, True, True, False]
+    together = resample(systems, np.random.default_rng(0), 500)
+    drawn = np.random.default_rng(0)
+    block = max(1, CELLS // 301)
+    for start in range(0, 500, block):
+        picked = drawn.integers(0, 301, size=(min(block, 500 - start), 301))
+        for units, sums in zip(systems, together, strict=True):
+            expected = units[picked].sum(axis=1)
+            exact = (units == np.rint(units)).all()
+            np.testing.assert_allclose(
+                sums[start : start + len(picked)], expected, rtol=0 if exact else 1e-9, atol=1e-9
+            )
 
 
 def test_groups_that_all_agree_have_an_interval() -> None:

@@ -1,14 +1,14 @@
-"""Options that commands share, made from the fields of RunOptions."""
+"""Options of commands, made from the fields of RunOptions and ReportOptions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
 import click
 
-from gpt2eval.options import RunOptions
+from gpt2eval.options import ReportOptions, RunOptions
 
 
 def dashes(name: str) -> str:
@@ -18,18 +18,25 @@ def dashes(name: str) -> str:
 
 def run_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The options of these fields of RunOptions, or of all of them."""
+    return _options([item for item in fields(RunOptions) if not names or item.name in names])
 
+
+def report_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options of all fields of ReportOptions."""
+    return _options(fields(ReportOptions))
+
+
+def _options(items: Sequence[Field[Any]]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for item in reversed(fields(RunOptions)):
-            if not names or item.name in names:
-                command = _run_option(item)(command)
+        for item in reversed(items):
+            command = _option(item)(command)
         return command
 
     return decorate
 
 
-def _run_option(item: Field[Any]) -> Callable[[Any], Any]:
-    """The command-line option of a field of RunOptions."""
+def _option(item: Field[Any]) -> Callable[[Any], Any]:
+    """The command-line option of a field."""
     flag = item.metadata.get("flag", "--" + dashes(item.name))
     default = None if item.default is MISSING else item.default
     if isinstance(default, bool):
@@ -42,7 +49,7 @@ def _run_option(item: Field[Any]) -> Callable[[Any], Any]:
         default=default,
         multiple=item.metadata.get("multiple", False),
         metavar=item.metadata.get("metavar", "NAME"),
-        show_default=default not in (None, ()),
+        show_default=default not in (None, (), ""),
         help=item.metadata["help"],
     )
 

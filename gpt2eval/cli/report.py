@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from gpt2eval.cli.options import report_options
 from gpt2eval.naming import visible
+from gpt2eval.options import ReportOptions
 
 
 @click.command("report")
@@ -16,31 +20,9 @@ from gpt2eval.naming import visible
     show_default=True,
     help="Where the report is written.",
 )
-@click.option(
-    "--baseline",
-    metavar="NAME",
-    help="Checkpoint that the others are compared with.  [default: the first]",
-)
-@click.option("--title", default="", metavar="TEXT", help="Heading of the report.")
-@click.option(
-    "--style",
-    default="",
-    metavar="STYLE",
-    help="A matplotlib style for the plots: its name, or a .mplstyle file.",
-)
-@click.option("--intervals", is_flag=True, help="Print intervals in the LaTeX tables too.")
-@click.option("--tasks-dir", metavar="DIR", help="Directory with your own task files.")
+@report_options()
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
-def command(
-    results: tuple[str, ...],
-    output: str,
-    baseline: str | None,
-    title: str,
-    style: str,
-    intervals: bool,
-    tasks_dir: str | None,
-    quiet: bool,
-) -> None:
+def command(results: tuple[str, ...], output: str, quiet: bool, **values: Any) -> None:
     """Write the report of finished runs: tables, plots, methods text, references.
 
     RESULTS are directories that `run` wrote, names of checkpoints in results/, or globs. What the
@@ -54,15 +36,7 @@ def command(
     from gpt2eval.reporting import report
 
     check_directory(output, "--output")
-    page, found = report(
-        results,
-        output,
-        baseline=baseline,
-        title=title,
-        style=style,
-        intervals=intervals,
-        tasks_dir=tasks_dir,
-    )
+    page, found = report(results, output, ReportOptions(**values))
     for directory in found.unfinished:
         click.echo(visible(f"left out, since it has not finished: {directory}"), err=True)
     if not quiet:

@@ -8,7 +8,7 @@ import click
 
 from gpt2eval.cli.options import run_options
 from gpt2eval.errors import SampleError
-from gpt2eval.options import RunOptions
+from gpt2eval.options import ReportOptions, RunOptions
 
 
 @click.command("run")
@@ -44,7 +44,7 @@ def command(quiet: bool, **values: Any) -> None:
         from gpt2eval.reporting import report_results
         from gpt2eval.terminal.results import show_results
 
-        page = report_results(results, options.report, tasks_dir=options.tasks_dir)
+        page = report_results(results, options.report, ReportOptions(tasks_dir=options.tasks_dir))
         if not quiet:
             show_results(results, page)
     if failure:

@@ -93,7 +93,11 @@ def compare_labelled(
 
 
 def compare_where_possible(
-    results: Sequence[Result], *, baseline: str | None = None, tasks_dir: str | Path | None = None
+    results: Sequence[Result],
+    *,
+    baseline: str | None = None,
+    allow_intersection: bool = False,
+    tasks_dir: str | Path | None = None,
 ) -> tuple[list[Comparison], list[str]]:
     """`compare` for whatever results there are: the comparisons, and a line on each pair left out.
 
@@ -113,7 +117,8 @@ def compare_where_possible(
         return [], []
     twice = {other.name: two_runs(one, other) for one, other in repeated(results)}
     usable = [(name, result) for name, result in labelled if result.name not in twice]
-    found, problems = _tests(usable, first, Settings(tasks_dir=tasks_dir))
+    settings = Settings(allow_intersection=allow_intersection, tasks_dir=tasks_dir)
+    found, problems = _tests(usable, first, settings)
     said = [*twice.values(), *map(str, problems), *one_sided(usable, first)]
     lines = dict.fromkeys(" ".join(words.split()) for words in said)
     return correct(found, "holm"), list(lines)

@@ -92,7 +92,6 @@ def align(
             notes.append(f"{run.failed:,} samples that failed for {name} are left out")
     if ours.ids == theirs.ids:
         common = Common(None, None, len(ours.ids))
-        places: list[tuple[int, int]] = [(n, n) for n in range(common.count)]
     else:
         place = {name: number for number, name in enumerate(theirs.ids)}
         places = [(n, place[name]) for n, name in enumerate(ours.ids) if name in place]
@@ -103,25 +102,37 @@ def align(
         notes.append(
             f"{len(places):,} samples that both have, of {len(ours.ids):,} and {len(theirs.ids):,}"
         )
-    name = ours.result.name
-    if not places and (ours.ids or theirs.ids):
+    if not common.count and (ours.ids or theirs.ids):
         raise ComparisonError(
-            f"{name}: {first} and {second} have no sample in common; score both on the same data"
+            f"{ours.result.name}: {first} and {second} have no sample in common; score both on the"
+            " same data"
         )
-    if not places:
+    if not common.count:
         notes.append("neither run has its samples: values alone")
-    for a, b in places:
+    _check_samples(baseline, candidate, common)
+    return common, notes
+
+
+def _check_samples(baseline: tuple[str, Run], candidate: tuple[str, Run], common: Common) -> None:
+    """ComparisonError for a sample that is not what the other run has under its id."""
+    (first, ours), (second, theirs) = baseline, candidate
+    whole = common.ours is None
+    if whole and (ours.groups, ours.references) == (theirs.groups, theirs.references):
+        return
+    everyone = range(common.count)
+    numbers = everyone if common.ours is None else common.ours.tolist()
+    others = everyone if common.theirs is None else common.theirs.tolist()
+    for a, b in zip(numbers, others, strict=True):
         for what, one, other in (
             ("group", ours.groups[a], theirs.groups[b]),
             ("references", ours.references[a], theirs.references[b]),
         ):
             if one != other:
                 raise ComparisonError(
-                    f"{name}: {first} and {second} cannot be compared: sample {ours.ids[a]!r} has"
-                    f" other {what} in {ours.result.path} than in {theirs.result.path}; score both"
-                    " on the same data"
+                    f"{ours.result.name}: {first} and {second} cannot be compared: sample"
+                    f" {ours.ids[a]!r} has other {what} in {ours.result.path} than in"
+                    f" {theirs.result.path}; score both on the same data"
                 )
-    return common, notes
 
 
 def _other_samples(baseline: tuple[str, Run], candidate: tuple[str, Run]) -> str:

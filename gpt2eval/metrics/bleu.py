@@ -92,7 +92,9 @@ def _bleu(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     correct, total = sums[..., 2 : 2 + ORDERS], sums[..., 2 + ORDERS :]
     # Each order without a match is given half the credit of the one before: 1/2, 1/4, ... of one.
     missing = correct == 0
-    credit = np.where(missing, 0.5 ** np.cumsum(missing, axis=-1), correct)
+    credit = correct
+    if missing.any():
+        credit = np.where(missing, 0.5 ** np.cumsum(missing, axis=-1), correct)
     geometric_mean = np.exp(np.log(credit / total).mean(axis=-1))
     brevity = np.where(ours < theirs, np.exp(1 - theirs / ours), 1.0)
     # No match at all, or texts too short to have n-grams of every order: sacrebleu says 0.

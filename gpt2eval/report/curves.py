@@ -34,7 +34,7 @@ from gpt2eval.report.samples import (
 )
 from gpt2eval.report.sections import Section, data_mark
 from gpt2eval.report.text import plain, shorten
-from gpt2eval.results import RECORDS, read_records
+from gpt2eval.results import RECORDS, read_records, trusting
 from gpt2eval.types import Result
 
 # "checkpoint-500", "step_1000", "global_step20k", "iter=3": a word for steps, then their number.
@@ -135,14 +135,14 @@ def rate_pictures(sections: Sequence[Section], names: Mapping[str, str]) -> Iter
         ),
     )
     for stem, binned, axis, words in kinds:
-        curves = {
-            section.title: {
-                label: rates
-                for label, samples in fared[section.title].items()
-                if (rates := binned(samples.values()))
-            }
-            for section in sections
-        }
+        curves = {}
+        for section in sections:
+            with trusting(section.title):
+                rates = {
+                    label: binned(samples.values())
+                    for label, samples in fared[section.title].items()
+                }
+            curves[section.title] = {label: found for label, found in rates.items() if found}
         panels = [section for section in sections if curves[section.title]]
         for name, members in pages(stem, panels):
             yield _rate_picture(
@@ -156,7 +156,8 @@ def _fared(section: Section) -> dict[str, dict[str, Fared]]:
     found = {}
     for label, result in lines_of(section).items():
         if metric and result.path and (result.path / RECORDS).is_file():
-            samples = samples_of(read_records(result.path), metric)
+            with trusting(section.title):
+                samples = samples_of(read_records(result.path), metric)
             if right_or_wrong(samples):
                 found[label] = samples
     return found
@@ -177,7 +178,7 @@ def _rate_picture(
         plots.draw_rates(ax, shown, looks, axis)
 
     figure = grid(panels, draw, height=1.95)
-    plots.legend_below(figure, columns=2 if len(panels) == 1 else 4)
+    plots.name_lines(figure, columns=2 if len(panels) == 1 else 4)
     titles = ", ".join(section.title for section in panels)
     rows: list[list[Any]] = [
         [section.title, label, *astuple(rate), data_mark(section.first)]

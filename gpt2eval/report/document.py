@@ -33,8 +33,14 @@ def report_markdown(
     sections: Sequence[Section],
     pictures: Sequence[Picture],
     left_out: Sequence[str] = (),
+    *,
+    compared: bool = False,
 ) -> str:
-    """The whole page; links are relative to its directory. `left_out`: what was not compared."""
+    """The whole page; links are relative to its directory.
+
+    left_out  what was not compared, and why
+    compared  whether there is a table of comparisons
+    """
     results = [result for section in sections for result in section.results.values()]
     shown = any(section.metrics for section in sections)
     overall = [picture for picture in pictures if not picture.section]
@@ -50,6 +56,7 @@ def report_markdown(
         summary_markdown(sections),
         "Tables as files: [summary.csv](tables/summary.csv), [results.csv](tables/results.csv) "
         "(one row a number)"
+        + (", [comparisons.csv](tables/comparisons.csv) (one row a test)" if compared else "")
         + (", [summary.tex](tables/summary.tex) for a paper." if shown else "."),
         "How the numbers were made, for a paper: [methods.md](methods.md), "
         "[methods.tex](methods.tex), [references.bib](references.bib).",
@@ -170,16 +177,24 @@ def _section(section: Section, pictures: Sequence[Picture], told: bool) -> str:
         _ledgers(section),
         "Signatures, with all that can change a number:",
         code_block(signatures(section)),
-        f"Files: [table](tables/{section.stem}.md), [numbers](tables/{section.stem}.csv)"
-        + (f", [LaTeX](tables/{section.stem}.tex)." if section.metrics else "."),
+        _files(section),
     ]
     return "\n\n".join(filter(None, parts))
+
+
+def _files(section: Section) -> str:
+    """Links to the tables of a section."""
+    stem = section.stem
+    links = [f"[table](tables/{stem}.md)", f"[numbers](tables/{stem}.csv)"]
+    links += [f"[LaTeX](tables/{stem}.tex)"] if section.metrics else []
+    links += [f"[parts in LaTeX](tables/{section.parts_stem}.tex)"] if section.parts else []
+    return f"Files: {', '.join(links)}."
 
 
 def _ledgers(section: Section) -> str:
     lines = []
     for words, labels in fared(section).items():
-        names = ", ".join(f"**{markdown(label)}**" for label in labels)
+        names = ", ".join(f"**{markdown(label)}**" for label in who(section, labels))
         lines.append(f"- {names}: {words}")
     return "\n".join(lines)
 
@@ -195,6 +210,12 @@ def fared(section: Section) -> dict[str, list[str]]:
         )
         found.setdefault(words, []).append(label)
     return found
+
+
+def who(section: Section, labels: Sequence[str]) -> list[str]:
+    """The checkpoints by name, or all together where they are many."""
+    everyone = len(labels) == len(section.results) > 3
+    return [f"all {len(labels)} checkpoints"] if everyone else list(labels)
 
 
 def signatures(section: Section) -> str:

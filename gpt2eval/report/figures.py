@@ -33,7 +33,7 @@ from gpt2eval.report.sections import Section, data_mark, distinguish, file_stems
 from gpt2eval.report.significance import Significance
 from gpt2eval.report.tables import systems
 from gpt2eval.report.text import plain, shorten
-from gpt2eval.results import RECORDS, read_records
+from gpt2eval.results import RECORDS, read_records, trusting
 
 NOTHING_COMPARED = Significance()
 
@@ -80,7 +80,8 @@ def _score_picture(stem: str, panels: Sequence[Section], names: Mapping[str, str
         plots.draw_scores(ax, rows, dots[number], score_axis(panels[number]))
 
     figure = grid(panels, draw, height=0.62 + 0.16 * max(len(rows), 2), share_rows=True)
-    said = [f"Bars are {levels(panels)} intervals."]
+    barred = any(dot.low is not None for panel in dots for dot in panel)
+    said = [f"Bars are {levels(panels)} intervals."] if barred else []
     if any(len({dot.row for dot in panel}) < len(rows) for panel in dots):
         said.append("A row without a mark has no value there.")
     if any(dot.kind == "baseline" for dot in present):
@@ -184,7 +185,9 @@ def _position_pictures(sections: Sequence[Section], names: Mapping[str, str]) ->
 def _curves(section: Section) -> Iterator[tuple[str, Curve | None]]:
     for label, result in lines_of(section).items():
         if result.path and (result.path / RECORDS).is_file():
-            yield label, loss_by_position(read_records(result.path))
+            with trusting(section.title):
+                curve = loss_by_position(read_records(result.path))
+            yield label, curve
 
 
 def _position_picture(
@@ -196,7 +199,7 @@ def _position_picture(
         plots.draw_positions(ax, {names[label]: curve for label, curve in curves.items()}, looks)
 
     figure = grid([section], draw, height=2.1 + 0.06 * len(curves))
-    plots.legend_below(figure, columns=2)
+    plots.name_lines(figure, columns=2)
     clusters = "; ".join(dict.fromkeys(curve.clusters for curve in curves.values()))
     caption = (
         f"{section.title}: mean loss of a token against the number of tokens before it, in bins of "
@@ -236,11 +239,12 @@ def _reliability_pictures(
     """Accuracy by confidence for each section that measures calibration."""
     for section in sections:
         if CALIBRATION in section.metrics:
-            curves = {
-                label: reliability(read_records(result.path))
-                for label, result in lines_of(section).items()
-                if result.path and (result.path / RECORDS).is_file()
-            }
+            with trusting(section.title):
+                curves = {
+                    label: reliability(read_records(result.path))
+                    for label, result in lines_of(section).items()
+                    if result.path and (result.path / RECORDS).is_file()
+                }
             curves = {label: bins for label, bins in curves.items() if bins}
             if curves:
                 yield _reliability_picture(section, curves, names)
@@ -255,7 +259,7 @@ def _reliability_picture(
         plots.draw_reliability(ax, {names[label]: bins for label, bins in curves.items()}, looks)
 
     figure = grid([section], draw, height=2.3 + 0.06 * len(curves))
-    plots.legend_below(figure, columns=2)
+    plots.name_lines(figure, columns=2)
     caption = (
         f"{section.title}: how often the model is right against how sure it is, in bins of equal"
         " width of the probability it gives to its choice. Bars are 95 % Wilson intervals; on the"

@@ -1,23 +1,28 @@
-r"""Tables for papers: booktabs and siunitx, each file one float to be read with `\input`.
+r"""Tables for papers: booktabs and siunitx, each file floats to be read with `\input`.
 
-The document needs `\usepackage{booktabs,siunitx}` and nothing else. All files are ASCII.
+A file holds one float, or as many as it takes for each to fit on a page. The document needs
+`\usepackage{booktabs,siunitx}` and nothing else. All files are ASCII.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gpt2eval.report.differences import MARKS
-from gpt2eval.report.sections import Section, data_mark
+from gpt2eval.report.sections import Section, data_mark, distinguish
 from gpt2eval.report.significance import Significance, tests_in_words
-from gpt2eval.report.tables import all_labels, best_labels, published, systems
-from gpt2eval.report.text import format_interval, format_level, format_number, latex
+from gpt2eval.report.tables import all_labels, best_labels, estimates_of, published, systems
+from gpt2eval.report.text import format_interval, format_level, format_number, latex, shorten
 from gpt2eval.types import Estimate
 
 WIDTH = 88  # characters of a line of a table in small type on a page of text
+NAME = 40  # characters of the name of a checkpoint
+ROWS = 40  # lines of small type that fit on a page with caption and notes
+HELD = 8  # floats before a page is forced: LaTeX gives up where it has to hold back too many
+HEAD = 4  # lines that the heading and the rules of one table take
 _ARROWS = {True: r" $\uparrow$", False: r" $\downarrow$", None: ""}
 _UNITS = {"fraction": r" (\%)", "points": "", "perplexity": ""}
 
@@ -68,6 +73,13 @@ class Column:
         return max([*heads, *cells]) + 2
 
 
+Row = tuple[str, str]
+"""A row of a table: the key of its cells, and its label as LaTeX."""
+
+Table = tuple[Sequence[Sequence[Row]], Sequence[Column]]
+"""What stands in one tabular: groups of rows, and columns."""
+
+
 @dataclass(frozen=True, slots=True)
 class Notes:
     """What is said under a table: marked notes by letter, then sentences."""
@@ -105,7 +117,7 @@ def summary_latex(
     if not columns:
         return ""
     labels = all_labels(sections)
-    rows = [[(label, latex(label)) for label in labels]]
+    rows = [list(_names(labels).items())]
     _legend(notes, sections, compared, intervals)
     caption = f"Scores of {len(labels)} checkpoint{'s' * (len(labels) != 1)}"
     return _float(f"{caption}.", "summary", rows, columns, notes)
@@ -118,10 +130,11 @@ def section_latex(section: Section, compared: Significance, *, intervals: bool =
         return ""
     columns = [_column(section, metric, compared, intervals) for metric in section.metrics]
     groups: dict[str, list[tuple[str, str]]] = {}
+    names = _names(list(section.results))
     for label, kind, _ in systems(section):
         key = label if kind == "checkpoint" else f"{kind}:{label}"
         letter = notes.mark("System without a model") if kind == "baseline" else ""
-        named = latex(label) + (f"$^{{{letter}}}$" if letter else "")
+        named = latex(label) + f"$^{{{letter}}}$" if letter else names[label]
         groups.setdefault(kind, []).append((key, named))
     for model, source in published(section):
         letter = notes.mark(f"Published: {latex(source)}")
@@ -133,6 +146,52 @@ def section_latex(section: Section, compared: Significance, *, intervals: bool =
     summary = str(section.first.task.get("summary", ""))
     caption = rf"\textsf{{{latex(section.title)}}}" + (f": {latex(summary)}" if summary else "")
     return _float(f"{caption.rstrip('.')}.", section.stem, list(groups.values()), columns, notes)
+
+
+def parts_latex(section: Section, *, intervals: bool = False) -> str:
+    """Parts by systems, a table for each metric that is measured on parts; empty where none is."""
+    by_metric: dict[str, list[str]] = {}
+    for name, each in section.parts.items():
+        by_metric.setdefault(name.removesuffix(f"/{each.part}"), []).append(name)
+    return "\n".join(
+        _parts_table(section, metric, names, intervals) for metric, names in by_metric.items()
+    )
+
+
+def _parts_table(section: Section, metric: str, names: Sequence[str], intervals: bool) -> str:
+    notes = Notes()
+    shown = {name: section.parts[name] for name in names}
+    best = {name: best_labels(estimates_of(section, name)) for name in names}
+    counts = {name: Cell(str(each.n)) for name, each in shown.items()}
+    columns = [Column(("$n$",), counts)]
+    names_of = _names(list(section.results))
+    for label, kind, estimates in systems(section):
+        own = kind == "checkpoint"
+        cells = {
+            name: _cell(estimates[name], intervals, own and label in best[name])
+            for name in names
+            if name in estimates
+        }
+        letter = "" if own else f"$^{{{notes.mark('System without a model')}}}$"
+        columns.append(Column((names_of[label] if own else latex(label) + letter,), cells))
+    if mark := data_mark(section.first):
+        notes.plain.append(latex(mark[:1].upper() + mark[1:]))
+    notes.plain.append("$n$: samples of the part")
+    first = next(iter(shown.values()))
+    if first.higher_is_better is not None and len(section.results) > 1:
+        notes.plain.append("Bold: the best checkpoint as printed")
+    if intervals:
+        notes.plain.extend(_brackets(shown.values()))
+    rows = [(name, latex(each.part.replace("_", " "))) for name, each in shown.items()]
+    caption = rf"\textsf{{{latex(section.title)}}} by part: {_heading(metric, first)}."
+    label = f"{section.parts_stem}-{metric}" if len(names) < len(section.parts) else ""
+    return _float(caption, label or section.parts_stem, [rows], columns, notes)
+
+
+def _names(labels: Sequence[str]) -> dict[str, str]:
+    """Label -> LaTeX, cut in the middle where it would take half a line, and still unique."""
+    shown = distinguish([shorten(label, NAME) for label in labels])
+    return {label: latex(name) for label, name in zip(labels, shown, strict=True)}
 
 
 def _column(
@@ -157,10 +216,14 @@ def _column(
         if metric in values:
             number = _number(values[metric], shown.unit)
             cells[f"published:{model}:{source}"] = Cell(number)
-    name = latex(metric.replace("_", " "))
-    unit = "" if shown.unit in metric else _UNITS.get(shown.unit, f" ({latex(shown.unit)})")
-    head = f"{name}{unit}{_ARROWS[shown.higher_is_better]}"
+    head = _heading(metric, shown)
     return Column((title, head) if title else (head,), cells)
+
+
+def _heading(metric: str, shown: Estimate) -> str:
+    """A metric with its unit and the direction of better."""
+    unit = "" if shown.unit in metric else _UNITS.get(shown.unit, f" ({latex(shown.unit)})")
+    return f"{latex(metric.replace('_', ' '))}{unit}{_ARROWS[shown.higher_is_better]}"
 
 
 def _cell(estimate: Estimate, intervals: bool, bold: bool = False, stars: str = "") -> Cell:
@@ -195,42 +258,89 @@ def _legend(
             f"{stars} differs from {latex(compared.baseline)}, $p$ below {levels}"
             f" ({latex(tests_in_words(tested))})"
         )
-    levels_of = {format_level(each.level) for each in shown if each.low is not None}
-    if intervals and levels_of:
-        notes.plain.append(rf"In brackets: {latex(' or '.join(sorted(levels_of)))} intervals")
+    if intervals:
+        notes.plain.extend(_brackets(shown))
+
+
+def _brackets(shown: Iterable[Estimate]) -> list[str]:
+    """What stands in brackets, where anything does."""
+    levels = {format_level(each.level) for each in shown if each.low is not None}
+    return [rf"In brackets: {latex(' or '.join(sorted(levels)))} intervals"] if levels else []
 
 
 def _float(
     caption: str,
     label: str,
-    groups: Sequence[Sequence[tuple[str, str]]],
+    groups: Sequence[Sequence[Row]],
     columns: Sequence[Column],
     notes: Notes,
 ) -> str:
-    """A table environment; columns that do not fit side by side follow in a second block.
+    """Table environments, each no longer than a page.
 
-    groups  of rows, (key of the cells, label as LaTeX), with a rule between two groups
+    Columns that do not fit side by side follow in a second table of the same float; rows that do
+    not fit on a page, in another float.
+
+    groups  of rows, with a rule between two groups
     """
-    lines = [
-        r"% Needs \usepackage{booktabs,siunitx}.",
-        r"\begin{table}[tbp]",
-        r"\centering\small",
-        r"\sisetup{detect-weight=true}",
-        rf"\caption{{{caption}}}",
-        rf"\label{{tab:{re.sub('[^A-Za-z0-9:-]+', '-', label)}}}",
-    ]
     widest = max(len(shown) for group in groups for _, shown in group)
-    for number, block in enumerate(_blocks(columns, WIDTH - widest)):
-        if number:
-            lines.append(r"\par\medskip")
-        lines += _tabular(groups, block)
+    tables = [
+        (rows, block) for rows in _pages(groups) for block in _blocks(columns, WIDTH - widest)
+    ]
+    floats = list(_stacked(tables))
+    name = re.sub("[^A-Za-z0-9:-]+", "-", label)
     text = notes.latex()
-    if text:
-        lines += [r"\par\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {text}}}"]
-    return "\n".join([*lines, r"\end{table}", ""])
+    lines = [r"% Needs \usepackage{booktabs,siunitx}."]
+    for number, members in enumerate(floats, 1):
+        place = f" ({number} of {len(floats)})" if len(floats) > 1 else ""
+        lines += [r"\clearpage"] * (number > 1 and number % HELD == 1)
+        lines += [
+            r"\begin{table}[tbp]",
+            r"\centering\small",
+            r"\sisetup{detect-weight=true}",
+            rf"\caption{{{caption.removesuffix('.')}{place}.}}",
+            rf"\label{{tab:{name}{f'-{number}' * (number > 1)}}}",
+        ]
+        for position, (rows, block) in enumerate(members):
+            lines += [r"\par\medskip"] * bool(position) + _tabular(rows, block)
+        if text:
+            lines += [r"\par\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {text}}}"]
+        lines.append(r"\end{table}")
+    return "\n".join([*lines, ""])
 
 
-def _tabular(groups: Sequence[Sequence[tuple[str, str]]], columns: Sequence[Column]) -> list[str]:
+def _pages(groups: Sequence[Sequence[Row]]) -> Iterator[list[list[Row]]]:
+    """The groups with as many rows as fit on a page, one page after the other."""
+    room = ROWS - HEAD
+    page: list[list[Row]] = []
+    for group in groups:
+        left = list(group)
+        while left:
+            free = room - sum(map(len, page))
+            if free <= 0:
+                yield page
+                page, free = [], room
+            page.append(left[:free])
+            left = left[free:]
+    yield page
+
+
+def _stacked(tables: Sequence[Table]) -> Iterator[list[Table]]:
+    """Tables one under the other, as many as fit on a page."""
+    stack: list[Table] = []
+    for table in tables:
+        if stack and sum(map(_lines, stack)) + _lines(table) > ROWS:
+            yield stack
+            stack = []
+        stack.append(table)
+    yield stack
+
+
+def _lines(table: Table) -> int:
+    rows, _ = table
+    return HEAD + sum(map(len, rows))
+
+
+def _tabular(groups: Sequence[Sequence[Row]], columns: Sequence[Column]) -> list[str]:
     shapes = "".join(f"S[table-format={column.shape}]@{{}}l" for column in columns)
     lines = [rf"\begin{{tabular}}{{l{shapes}}}", r"\toprule"]
     for line in range(max(len(column.head) for column in columns)):

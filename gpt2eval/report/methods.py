@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gpt2eval.report.bibliography import Bibliography
 from gpt2eval.report.differences import MARKS
-from gpt2eval.report.document import ledger_words
+from gpt2eval.report.document import ledger_words, who
 from gpt2eval.report.sections import Section, data_digests, data_mark
 from gpt2eval.report.significance import CORRECTED, Significance, without_counts
 from gpt2eval.report.tables import all_labels, counted
@@ -65,7 +65,7 @@ def methods_of(sections: Sequence[Section], compared: Significance) -> Methods:
         _checkpoints(sections, cited),
         *(_section(section, cited) for section in sections),
         _intervals(sections, cited),
-        _comparisons(sections, compared, cited),
+        _comparisons(compared, cited),
         _care(sections),
     ]
     paragraphs = [each for each in paragraphs if each]
@@ -263,7 +263,11 @@ def _endings(section: Section) -> Paragraph:
             fared.setdefault("failures and truncation unknown.", []).append(label)
     text: Paragraph = []
     for words, labels in fared.items():
-        text += [" ", *_listed([Code(label) for label in labels]), f": {words}"]
+        named = who(section, labels)
+        if named == labels:
+            text += [" ", *_listed([Code(label) for label in labels]), f": {words}"]
+        else:
+            text.append(f" A{named[0][1:]}: {words}")
     return text
 
 
@@ -302,11 +306,9 @@ def _intervals(sections: Sequence[Section], cited: Bibliography) -> Paragraph:
     return text
 
 
-def _comparisons(
-    sections: Sequence[Section], compared: Significance, cited: Bibliography
-) -> Paragraph:
+def _comparisons(compared: Significance, cited: Bibliography) -> Paragraph:
     """Which differences were tested, and how."""
-    shown = [each for section in sections for each in compared.of(section) if each.p is not None]
+    shown = [each for each in compared.comparisons if each.p is not None]
     if not shown:
         return []
     text: Paragraph = [f"Comparisons. {counted(len(shown), 'test')} against "]

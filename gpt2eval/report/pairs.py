@@ -15,11 +15,11 @@ from gpt2eval.report.samples import right_or_wrong, samples_of
 from gpt2eval.report.sections import Section, data_mark, distinguish, file_stems
 from gpt2eval.report.significance import Significance, tests_in_words
 from gpt2eval.report.text import format_level, format_p, plain, shorten
-from gpt2eval.results import RECORDS, read_records
+from gpt2eval.results import RECORDS, read_records, trusting
 from gpt2eval.types import Comparison
 
 _ROWS = 24  # of one forest plot; more become a second one
-_FIGURES = 4  # of one kind; what is left stands in the numbers of the first
+_FIGURES = 2  # of one kind; what is left stands in the numbers of the first
 _COMPARED = "task metric baseline candidate unit difference low high p p_corrected test n".split()
 _UNITS = {"fraction": "percentage points", "perplexity": "perplexity", "bits": "bits"}
 
@@ -105,7 +105,8 @@ def scatter_pictures(
     """Each sample's value under two checkpoints, for sections of just two or with the baseline."""
     for section in sections:
         pair = _pair(section, baseline)
-        found = pair and _graded(section, pair)
+        with trusting(section.title):
+            found = pair and _graded(section, pair)
         if pair and found:
             yield _scatter_picture(section, pair, *found, names)
 
@@ -149,10 +150,14 @@ def _scatter_picture(
     each = per.removesuffix("s") if re.fullmatch("[a-z]+s", per) else per
     what = f"loss (nats per {each or 'unit'})" if loss else metric.replace("_", " ")
     higher = False if loss else shown.higher_is_better
+    # Shares stand in the unit that tables have them in.
+    unit = {"fraction": " (%)", "points": " (points)"}.get(shown.unit, "")
+    factor = 100.0 if unit else 1.0
 
     def draw(ax: Axes, _: int) -> None:
         one, other = (names[label] for label in pair)
-        plots.draw_scatter(ax, [(x, y) for _, x, y in points], (one, other), what, higher)
+        shown_points = [(factor * x, factor * y) for _, x, y in points]
+        plots.draw_scatter(ax, shown_points, (one, other), f"{what}{unit}", higher)
 
     figure = grid([section], draw, height=3.0)
     caption = (

@@ -89,7 +89,7 @@ def grid(
         draw(axes[number], number)
         axes[number].set_title("\n".join(titles[number]))
         if share_rows and number % columns:
-            axes[number].tick_params(axis="y", labelleft=False)
+            axes[number].set_yticks([])
     for ax in axes[len(panels) :]:
         ax.remove()
     return figure

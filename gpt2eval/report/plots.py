@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeGuard
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FixedLocator,
@@ -48,6 +49,7 @@ FIXED: dict[Any, Any] = {
 # The markers tell checkpoints apart without any colour.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 GREY = "#666666"
+FEW, SHORT = 4, 16  # lines, and characters of their names, that names at the ends leave room for
 
 _HOUSE = files("gpt2eval") / "report" / "gpt2eval.mplstyle"
 
@@ -114,6 +116,7 @@ def draw_scores(ax: Axes, rows: Sequence[tuple[str, str]], dots: Sequence[Dot], 
     """Dots with interval bars, one line for each of `rows` (kind, label), the first on top."""
     height = {row: len(rows) - 1 - position for position, row in enumerate(rows)}
     left, right = _score_scale(ax, "x", _edges(dots, axis))
+    bars: list[tuple[float, float, float, str]] = []
     for dot in dots:
         y = height[dot.row]
         if not _finite(dot.value):
@@ -123,13 +126,19 @@ def draw_scores(ax: Axes, rows: Sequence[tuple[str, str]], dots: Sequence[Dot], 
             # A bound at infinity ends at the frame.
             low, high = (min(max(axis.factor * x, left), right) for x in (dot.low, dot.high))
             colour = look(dot.look)["color"] if dot.kind == "checkpoint" else GREY
-            ax.hlines(y, low, high, color=colour, linewidth=1.1)
+            bars.append((y, low, high, colour))
         ax.plot(axis.factor * dot.value, y, **_dot_style(dot))
+    # One collection each: fifty rows of single lines take seconds.
+    grid = {"color": mpl.rcParams["grid.color"], "linewidth": mpl.rcParams["grid.linewidth"]}
+    across = ax.get_yaxis_transform()
+    ax.hlines(list(height.values()), 0, 1, transform=across, zorder=0.5, **grid)
+    if bars:
+        ys, lows, highs, colours = zip(*bars, strict=True)
+        ax.hlines(ys, lows, highs, color=colours, linewidth=1.1, zorder=1.9)  # under the dots
     ax.set_yticks([height[row] for row in rows], [label for _, label in rows])
     ax.set_ylim(-0.7, len(rows) - 0.3)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-    ax.grid(axis="y")
     ax.set_xlabel(f"{axis.label}\n{axis.pointer}")
 
 
@@ -359,14 +368,11 @@ def draw_scatter(
     ax.set_aspect("equal")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
-    ax.set_xlabel(f"{what}, {names[0]}")
+    # Inside the axes the words would meet dots.
+    above = names[1] if higher_is_better else names[0]
+    said = "" if higher_is_better is None else f"\n{above} is better above the line"
+    ax.set_xlabel(f"{what}, {names[0]}{said}")
     ax.set_ylabel(f"{what}, {names[1]}")
-    if higher_is_better is not None:
-        above, below = (1, 0) if higher_is_better else (0, 1)
-        # Under the dots, or the words would hide some.
-        corner: dict[str, Any] = {"transform": ax.transAxes, "color": GREY, "zorder": 0.5}
-        ax.text(0.03, 0.97, f"{names[above]} better", ha="left", va="top", **corner)
-        ax.text(0.97, 0.03, f"{names[below]} better", ha="right", va="bottom", **corner)
 
 
 def draw_sizes(
@@ -405,12 +411,40 @@ def _reference_style(number: int) -> dict[str, Any]:
     return {"color": GREY, "linestyle": dashes, "linewidth": 0.9, "marker": "."}
 
 
-def legend_below(figure: Figure, columns: int) -> None:
-    """One legend for all axes, under them: inside it would cover data."""
+def name_lines(figure: Figure, columns: int) -> None:
+    """Names at the ends of the lines, where one panel has few and short ones; else a legend."""
+    handles = _handles(figure)
+    short = all(len(label) <= SHORT for label in handles)
+    if len(figure.axes) == 1 and len(handles) <= FEW and short:
+        (ax,) = figure.axes
+        figure.draw_without_rendering()  # where a line ends is known once the layout is
+        ends = [(*_end(handle), label) for label, handle in handles.items()]
+        width, right = ax.bbox.width, ax.bbox.x1
+        if all(right - ax.transData.transform((x, y))[0] < 0.1 * width for x, y, *_ in ends):
+            last = max(x for x, *_ in ends)  # beside all markers, those of other lines too
+            label_ends(ax, [(last, y, label, colour) for _, y, colour, label in ends])
+            return
+    legend_below(figure, columns)
+
+
+def _handles(figure: Figure) -> dict[str, Any]:
+    """What has a name in a figure, each name once."""
     handles: dict[str, Any] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
+    return handles
+
+
+def _end(handle: Any) -> tuple[float, float, str]:
+    """Where a line ends, and its colour."""
+    line = handle[0] if isinstance(handle, ErrorbarContainer) else handle
+    return float(line.get_xdata()[-1]), float(line.get_ydata()[-1]), str(line.get_color())
+
+
+def legend_below(figure: Figure, columns: int) -> None:
+    """One legend for all axes, under them: inside it would cover data."""
+    handles = _handles(figure)
     if handles:
         figure.legend(
             list(handles.values()), list(handles), loc="outside lower center", ncols=columns

@@ -39,6 +39,11 @@ class Section:
         return next(iter(self.results.values()))
 
     @property
+    def parts_stem(self) -> str:
+        """The file name for what is told of parts, as unique as `stem`."""
+        return f"{self.stem}-parts"
+
+    @property
     def bundled(self) -> bool:
         """Whether the data are the samples that come with the package."""
         return is_bundled(self.first)
@@ -125,7 +130,9 @@ def group(results: Sequence[Result]) -> list[Section]:
         [f"data {', '.join(x[:8] for x in data_digests(result).values())}" for result in firsts],
         [f"version {result.task.get('version', '?')}" for result in firsts],
     )
-    stems = file_stems(titles, taken=("summary", "results"))  # the tables over everything
+    stems = file_stems(
+        titles, taken=("summary", "results", "comparisons")
+    )  # the tables over everything
     return [
         Section(title, stem, dict(members))
         for title, stem, members in zip(titles, stems, grouped.values(), strict=True)
@@ -133,14 +140,21 @@ def group(results: Sequence[Result]) -> list[Section]:
 
 
 def file_stems(titles: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
-    """File names for titles; unique without regard to case, as some file systems need."""
+    """File names for titles; unique without regard to case, as some file systems need.
+
+    So is each with "-parts" behind it.
+    """
     stems: list[str] = []
     used = set(taken)
     for title in titles:
         stem, number = file_stem(title), 1
-        while stem.lower() in used:
+        while used & _taken_by(stem):
             number += 1
             stem = f"{file_stem(title)}-{number}"
-        used.add(stem.lower())
+        used |= _taken_by(stem)
         stems.append(stem)
     return stems
+
+
+def _taken_by(stem: str) -> set[str]:
+    return {stem.lower(), f"{stem}-parts".lower()}

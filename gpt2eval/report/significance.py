@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from gpt2eval.report.differences import mark
 from gpt2eval.report.sections import Section
@@ -17,12 +18,20 @@ CORRECTED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Significance:
     """The comparisons with one baseline; without a baseline, none."""
 
     comparisons: tuple[Comparison, ...] = ()
     baseline: str = ""
+
+    @cached_property
+    def _by_task(self) -> dict[str, dict[tuple[str, str], Comparison]]:
+        """task@protocol -> (metric, candidate) -> comparison."""
+        found: dict[str, dict[tuple[str, str], Comparison]] = {}
+        for each in self.comparisons:
+            found.setdefault(each.task, {}).setdefault((each.metric, each.candidate), each)
+        return found
 
     def of(self, section: Section) -> list[Comparison]:
         """Those of a section: of its task@protocol, and of two checkpoints that it has.
@@ -30,19 +39,21 @@ class Significance:
         Where several sections answer to one task@protocol, on other data say, a checkpoint stands
         in one of them: `compare` refuses two runs of it.
         """
-        return [
-            each
-            for each in self.comparisons
-            if each.task == section.first.name
-            and {each.baseline, each.candidate} <= section.results.keys()
-        ]
+        if self.baseline not in section.results:
+            return []
+        found = self._by_task.get(section.first.name, {}).values()
+        return [each for each in found if each.candidate in section.results]
+
+    def find(self, section: Section, metric: str, label: str) -> Comparison | None:
+        """That of one number; None where it was not compared, or over other samples alone."""
+        if not {self.baseline, label} <= section.results.keys():
+            return None
+        return self._by_task.get(section.first.name, {}).get((metric, label))
 
     def stars(self, section: Section, metric: str, label: str) -> str:
         """The mark of a number: stars by its corrected p-value, or nothing."""
-        for each in self.of(section):
-            if (each.metric, each.candidate) == (metric, label):
-                return mark(each)
-        return ""
+        found = self.find(section, metric, label)
+        return mark(found) if found else ""
 
 
 def significance(comparisons: Sequence[Comparison], baseline: str = "") -> Significance:

@@ -9,6 +9,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import pandas as pd
@@ -27,7 +28,7 @@ from gpt2eval.report.text import (
     markdown,
     with_arrow,
 )
-from gpt2eval.types import Estimate, Result
+from gpt2eval.types import Comparison, Estimate, Result
 
 
 def markdown_table(
@@ -203,6 +204,12 @@ def section_csv(section: Section) -> str:
             row = [model, "published", metric, value, None, None, None, "", None, e.unit]
             rows.append([*row, "", e.higher_is_better, "", source, ""])
     return to_csv([*header.split(), "signature", "source", "notice"], rows)
+
+
+def comparisons_csv(comparisons: Sequence[Comparison]) -> str:
+    """A row for each comparison, all that is known of it unrounded."""
+    header = [item.name for item in fields(Comparison)]
+    return to_csv(header, ([getattr(one, name) for name in header] for one in comparisons))
 
 
 def frame_csv(frame: pd.DataFrame) -> str:

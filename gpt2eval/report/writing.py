@@ -14,13 +14,14 @@ from gpt2eval.report.document import report_markdown
 from gpt2eval.report.figures import draw_all
 from gpt2eval.report.folder import replace_report
 from gpt2eval.report.frame import to_frame
-from gpt2eval.report.latex import section_latex, summary_latex
+from gpt2eval.report.latex import parts_latex, section_latex, summary_latex
 from gpt2eval.report.methods import methods_of
 from gpt2eval.report.page import report_html
 from gpt2eval.report.sections import Section, group
 from gpt2eval.report.significance import significance
 from gpt2eval.report.tables import (
     banner,
+    comparisons_csv,
     frame_csv,
     section_csv,
     section_markdown,
@@ -88,7 +89,9 @@ def report_files(
     pictures = draw_all(sections, compared, style)
     methods = methods_of(sections, compared)
     texts = {
-        "report.md": report_markdown(title, sections, pictures, left_out),
+        "report.md": report_markdown(
+            title, sections, pictures, left_out, compared=bool(comparisons)
+        ),
         "tables/summary.md": _table_file("Summary", sections, summary_markdown(sections)),
         "tables/summary.csv": summary_csv(sections),
         "tables/results.csv": frame_csv(to_frame(results)),
@@ -96,6 +99,8 @@ def report_files(
         "methods.tex": methods.latex,
         "references.bib": methods.bibliography,
     }
+    if comparisons:
+        texts["tables/comparisons.csv"] = comparisons_csv(comparisons)
     for section in sections:
         body = section_markdown(section)
         texts[f"tables/{section.stem}.md"] = _table_file(section.title, [section], body)
@@ -103,12 +108,13 @@ def report_files(
     tables = {"summary": summary_latex(sections, compared, intervals=intervals)}
     for section in sections:
         tables[section.stem] = section_latex(section, compared, intervals=intervals)
+        tables[section.parts_stem] = parts_latex(section, intervals=intervals)
     texts |= {f"tables/{stem}.tex": table for stem, table in tables.items() if table}
     for picture in pictures:
         if picture.data[0]:
             texts[f"plots/{picture.stem}.csv"] = to_csv(*picture.data)
     files = {name: text.encode() for name, text in texts.items()}
-    files["report.html"] = report_html(title, sections, pictures, comparisons)
+    files["report.html"] = report_html(title, sections, pictures, comparisons, left_out)
     for picture in pictures:
         for ending, content in picture.files.items():
             files[f"plots/{picture.stem}.{ending}"] = content

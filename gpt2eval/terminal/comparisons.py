@@ -72,7 +72,8 @@ def _with_columns(rows: Sequence[Comparison], spared: Sequence[str]) -> Table:
     table.add_column("", no_wrap=True)
     columns = [name for name in _columns(rows[0]) if name not in spared]
     for name in columns:
-        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+        left = not name or name.endswith(" %)")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
     task = ""
     for one in rows:
         if one.task != task:
@@ -85,11 +86,13 @@ def _with_columns(rows: Sequence[Comparison], spared: Sequence[str]) -> Table:
 
 
 def _columns(one: Comparison) -> dict[str, str]:
-    """Header -> cell."""
+    """Header -> cell; the interval has its own, so that differences stand under each other."""
+    difference, opening, interval = format_difference(one).partition("[")
     return {
         "baseline": format_side(one, one.baseline_value, one.baseline_spread),
         "candidate": format_side(one, one.candidate_value, one.candidate_spread),
-        f"difference ({format_level(one.level)})": format_difference(one),
+        "difference": difference.rstrip(),
+        f"({format_level(one.level)})": f"{opening}{interval}",
         "p": format_p(one.p),
         f"p ({one.correction})": format_p(one.p_corrected),
         "": mark(one),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +12,7 @@ from gpt2eval.published import DIFFERS, MATCH, OTHER, judge
 from gpt2eval.report.sections import checkpoint_labels
 from gpt2eval.report.text import (
     SAMPLE_NOTICE,
-    format_estimate,
+    format_interval,
     format_value,
     with_arrow,
 )
@@ -30,20 +30,23 @@ def show_results(results: Sequence[Result], page: Path) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("")  # gives way to the numbers where a terminal is narrow
     for name in names:
-        table.add_column(Text(name), justify="right", no_wrap=True)
+        table.add_column(Text(name), no_wrap=True)  # its cells are equally wide
+    lines: list[tuple[Text, Sequence[Estimate | None]]] = []
     for name, rows in _by_task(results).items():
         first = next(iter(rows.values()))
-        table.add_row(Text(name, style="bold"))
+        lines.append((Text(name, style="bold"), ()))
         whole = [(metric, shown) for metric, shown in first.metrics.items() if not shown.part]
         for metric, shown in whole[:METRICS_SHOWN]:
-            cells = [
-                _cell(rows[label].metrics.get(metric)) if label in rows else "" for label in names
+            found = [rows[label].metrics.get(metric) if label in rows else None for label in names]
+            lines.append((Text(with_arrow(f"  {metric}", shown.higher_is_better)), found))
+            lines += [
+                (Text(f"    {words}", style="dim"), ()) for words in _without_a_model(first, metric)
             ]
-            table.add_row(Text(with_arrow(f"  {metric}", shown.higher_is_better)), *cells)
-        for system, estimates in first.baselines.items():
-            metric, shown = next(iter(estimates.items()))
-            value = format_value(shown.value, shown.unit)
-            table.add_row(Text(f"  {metric} of {system}: {value}", style="dim"))
+    columns = [
+        _aligned([found[n] if found else None for _, found in lines]) for n in range(len(names))
+    ]
+    for (head, _), *cells in zip(lines, *columns, strict=True):
+        table.add_row(head, *cells)
     console.print(table)
     _show_verdicts(console, results)
     if any(result.data["source"] == "bundled" for result in results):
@@ -56,6 +59,14 @@ def show_results(results: Sequence[Result], page: Path) -> None:
             words = f"{failed} of {result.data['selected']} samples failed, not in the numbers"
             console.print(Text(f"{label}, {result.name}: {words}", style="bold red"))
     console.print(Text(f"Report: {page.with_name('report.html')}"), soft_wrap=True)
+
+
+def _without_a_model(result: Result, metric: str) -> Iterator[str]:
+    """Each system without a model whose first metric this is: "unigram of the text: 812.34"."""
+    for system, estimates in result.baselines.items():
+        if estimates and next(iter(estimates)) == metric:
+            value = format_value(estimates[metric].value, estimates[metric].unit)
+            yield f"{system}: {value}"
 
 
 def _show_verdicts(console: Console, results: Sequence[Result]) -> None:
@@ -92,5 +103,14 @@ def _by_task(results: Sequence[Result]) -> dict[str, dict[str, Result]]:
     return rows
 
 
-def _cell(estimate: Estimate | None) -> Text:
-    return Text(format_estimate(estimate) if estimate else "")
+def _aligned(column: Sequence[Estimate | None]) -> list[Text]:
+    """Values and intervals of a column, each under the one above."""
+    values = ["" if each is None else format_value(each.value, each.unit) for each in column]
+    if any(value.endswith(" %") for value in values):
+        values = [value if value.endswith(" %") else f"{value}  " for value in values]
+    bounds = ["" if each is None else format_interval(each) for each in column]
+    wide, far = max(map(len, values)), max(map(len, bounds))
+    return [
+        Text(f"{value:>{wide}} {bound:<{far}}" if value.strip() else "")
+        for value, bound in zip(values, bounds, strict=True)
+    ]

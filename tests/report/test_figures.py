@@ -122,8 +122,8 @@ def test_many_differences_take_several_figures_and_the_first_has_all_numbers() -
     runs = [result(name, task, metric) for task in tasks for name in ("gpt2", "mine")]
     files = report_files(runs, comparisons=[compared("mine", 0.01, task) for task in tasks])
     assert len(rows(files, "differences-fraction-1")) == 100
-    assert len(rows(files, "differences-fraction-4")) == 24
-    assert "plots/differences-fraction-5.csv" not in files
+    assert len(rows(files, "differences-fraction-2")) == 24
+    assert "plots/differences-fraction-3.csv" not in files
     assert "The numbers hold all 100 comparisons" in files["report.md"].decode()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gpt2eval.report import report_files
-from gpt2eval.report.latex import section_latex, summary_latex
+from gpt2eval.report.latex import ROWS, parts_latex, section_latex, summary_latex
 from gpt2eval.report.sections import group
 from gpt2eval.report.significance import Significance, significance
 from gpt2eval.report.text import latex
@@ -284,6 +284,82 @@ def test_hostile_names_stay_text_in_tables() -> None:
         checked(files[name].decode())
 
 
+# ---- parts, and tables that are longer than a page ----------------------------------------------
+
+
+def of_parts(checkpoints: int, parts: int) -> list[Result]:
+    runs = []
+    for number in range(checkpoints):
+        metrics: dict[str, object] = {"f1": accuracy(0.5), "em": accuracy(0.4)}
+        for part in range(parts):
+            for metric in ("f1", "em"):
+                value = 0.5 + 0.001 * part + 0.1 * number
+                metrics[f"{metric}/part_{part}"] = estimate(
+                    value, 0.4, 0.8, "fraction", higher=True, part=f"part_{part}", n=10 + part
+                )
+        runs.append(result(f"model-{number}", "coqa@paper", metrics))  # type: ignore[arg-type]
+    return runs
+
+
+def test_each_metric_of_parts_has_a_table() -> None:
+    runs = of_parts(2, 3)
+    (section,) = group(runs)
+    text = parts_latex(section)
+    rows = checked(text)
+    assert (
+        rows
+        == [
+            [
+                "",
+                r"\multicolumn{2}{c}{$n$}",
+                *(rf"\multicolumn{{2}}{{c}}{{model-{n}}}" for n in "01"),
+            ],
+            [r"part 0", "10", "", "50.00", "", r"\bfseries 60.00", ""],
+            [r"part 1", "11", "", "50.10", "", r"\bfseries 60.10", ""],
+            [r"part 2", "12", "", "50.20", "", r"\bfseries 60.20", ""],
+        ]
+        * 2
+    )
+    assert r"\caption{\textsf{coqa@paper} by part: f1 (\%) $\uparrow$.}" in text
+    assert r"\label{tab:coqa-paper-parts-f1}" in text
+    assert r"\label{tab:coqa-paper-parts-em}" in text
+    assert r"$n$: samples of the part." in text
+    assert "40.00" not in text
+    assert r"~{\scriptsize {[}40.00, 80.00{]}}" in parts_latex(section, intervals=True)
+    assert "tables/coqa@paper-parts.tex" in report_files(runs)
+    (plain,) = group(two()[:1])
+    assert parts_latex(plain) == ""
+
+
+def test_a_name_as_long_as_a_line_is_cut_and_stays_its_own() -> None:
+    long = ["a" * 60 + end + "b" * 30 for end in ("1", "2")]
+    runs = [result(name, "coqa@paper", {"f1": accuracy(0.5)}) for name in long]
+    cut = "a" * 20 + r"\ldots{}" + "b" * 19
+    for text in (summary_latex(group(runs), NONE), section_latex(group(runs)[0], NONE)):
+        assert [row[0] for row in checked(text)[-2:]] == [f"{cut} (1)", f"{cut} (2)"]
+
+
+def test_no_file_of_parts_takes_the_place_of_another_table() -> None:
+    runs = [*of_parts(1, 1), result("model-0", "coqa@paper-parts"), result("a", "Comparisons@p")]
+    stems = [section.stem for section in group(runs)]
+    assert stems[1] == "coqa@paper-parts-2"
+    assert len(report_files(runs)) == len({name.lower() for name in report_files(runs)})
+
+
+@pytest.mark.parametrize(("checkpoints", "parts"), [(2, 67), (50, 3), (30, 50)])
+def test_no_float_is_longer_than_a_page(checkpoints: int, parts: int) -> None:
+    (section,) = group(of_parts(checkpoints, parts))
+    for text in (parts_latex(section), section_latex(section, NONE)):
+        checked(text)
+        floats = text.split(r"\begin{table}")[1:]
+        labels = re.findall(r"\\label\{([^}]+)\}", text)
+        assert len(set(labels)) == len(labels) == len(floats)
+        for one in floats:
+            assert one.count(r" \\") + 3 * one.count(r"\toprule") <= ROWS
+    shown = re.findall(r"& (?:\\bfseries )?(\d+\.\d\d) &", parts_latex(section))
+    assert len(shown) == 2 * parts * checkpoints  # nothing is lost between two floats
+
+
 # ---- the whole, set by TeX ----------------------------------------------------------------------
 
 DOCUMENT = r"""\documentclass{article}
@@ -303,9 +379,9 @@ DOCUMENT = r"""\documentclass{article}
     not (shutil.which("pdflatex") and shutil.which("bibtex")),
     reason="needs pdflatex and bibtex with booktabs, siunitx and natbib",
 )
-@pytest.mark.parametrize("which", ["plain", "hostile"])
+@pytest.mark.parametrize("which", ["plain", "hostile", "long"])
 def test_tables_and_methods_compile(which: str, tmp_path: Path) -> None:
-    runs = two() if which == "plain" else hostile_results()
+    runs = {"plain": two, "hostile": hostile_results, "long": lambda: of_parts(20, 67)}[which]()
     comparisons = [compared("mine", 0.075, p=0.004)] if which == "plain" else []
     for name, content in report_files(runs, comparisons=comparisons, intervals=True).items():
         if name.endswith((".tex", ".bib")):
@@ -313,7 +389,7 @@ def test_tables_and_methods_compile(which: str, tmp_path: Path) -> None:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
     tables = sorted((tmp_path / "tables").glob("*.tex"))
-    inputs = "\n".join(f"\\input{{tables/{path.stem}}}" for path in tables)
+    inputs = "\n".join(f"\\input{{tables/{path.stem}}}\\clearpage" for path in tables)
     (tmp_path / "main.tex").write_text(DOCUMENT % inputs)
     latex_command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
     for command in (latex_command, ["bibtex", "main"], latex_command, latex_command):
@@ -326,4 +402,5 @@ def test_tables_and_methods_compile(which: str, tmp_path: Path) -> None:
     log = (tmp_path / "main.log").read_text(errors="replace")
     assert not re.search("Warning: (Citation|Reference)", log)
     assert "Missing character" not in log
+    assert "Float too large" not in log
     assert (tmp_path / "main.pdf").stat().st_size > 10_000

@@ -23,7 +23,7 @@ import pytest
 from gpt2eval.report import report_files, write_report
 from gpt2eval.report.figures import draw_all
 from gpt2eval.report.page import report_html
-from gpt2eval.report.page.samples import FAILED, LENGTH, TRUNCATED, Tokens
+from gpt2eval.report.page.samples import FAILED, LENGTH, SIDE, TRUNCATED, Tokens, browsers
 from gpt2eval.report.page.visible import visible
 from gpt2eval.report.sections import group
 from gpt2eval.results import RECORDS, VOCABULARY, encode_requests
@@ -302,7 +302,7 @@ def comparison(candidate: str, p: float | None, difference: float = -2.0) -> Com
         unit="perplexity", higher_is_better=False, baseline_value=37.0,
         candidate_value=37.0 + difference, difference=difference, low=difference - 1,
         high=difference + 1, level=0.95, test="paired bootstrap", p=p, p_corrected=p,
-        correction="Holm", effect=None, effect_name="", smallest=0.5, n=62, units=62, wins=40,
+        correction="holm", effect=None, effect_name="", smallest=0.5, n=62, units=62, wins=40,
         ties=0, losses=22,
     )  # fmt: skip
 
@@ -313,12 +313,13 @@ def test_significance_is_marked_against_the_baseline() -> None:
     page = page_of(runs, comparisons=found)
     ((_, _, one, two, three, four),) = rows(page, "Scores of all checkpoints")
     assert [cell.count("*") for cell in (one, two, three, four)] == [0, 3, 1, 0]
-    assert "significantly better than a, p = &lt;0.001" in page
+    assert "significantly better than a, p &lt; 0.001" in page
     assert "significantly worse than a, p = 0.030" in page
-    assert "differs from a: * p &lt; 0.05, ** p &lt; 0.01, *** p &lt; 0.001 (Holm)" in page
-    table = rows(page, "Comparisons, candidate less baseline")
-    assert table[0][4] == "−2.00*** [-3.00, -1.00]"
-    assert table[2][5:7] == ["-", "-"]
+    stars = "differs from a: * p &lt; 0.05, ** p &lt; 0.01, *** p &lt; 0.001"
+    assert f"{stars} (corrected by Holm&#39;s method)" in page
+    table = rows(page, "Comparisons with a")
+    assert table[0][3] == "−2.00*** [-3.00, -1.00]"
+    assert table[2][4:6] == ["-", "-"]
     assert "Comparisons" not in page_of(runs)
 
 
@@ -458,6 +459,22 @@ def test_the_most_telling_samples_stay(tmp_path: Path) -> None:
     # What is shown of a sample is the same, however many there are.
     place = index_of(whole)["ids"].index(str(ids[3]))
     assert items(page, "t")[3] == items(whole, "t")[place]
+
+
+def test_of_many_checkpoints_the_first_stand_side_by_side_and_the_baseline(tmp_path: Path) -> None:
+    runs = [
+        run(tmp_path / f"{n}", f"m{n}", "a@p", [choice_record(i, True) for i in range(3)])
+        for n in range(SIDE + 3)
+    ]
+    (section,) = group(runs)
+    (browser,) = browsers([section], 10**6, f"m{SIDE + 1}")
+    assert browser is not None
+    assert (browser.side, browser.runs) == (SIDE, SIDE + 3)
+    labels = json.loads(zlib.decompress(base64.b64decode(browser.index)))["labels"]
+    assert labels == [*(f"m{n}" for n in range(SIDE - 1)), f"m{SIDE + 1}"]
+    words = f"as {SIDE} of the {SIDE + 3} checkpoints answered them"
+    assert words in page_of(runs)
+    assert "checkpoints answered them" not in page_of(runs[:2])
 
 
 def test_sections_share_the_budget(tmp_path: Path) -> None:

@@ -21,9 +21,10 @@ from gpt2eval.report.page.samples import browsers
 from gpt2eval.report.page.visible import visible
 from gpt2eval.report.panels import Picture
 from gpt2eval.report.sections import Section
+from gpt2eval.report.significance import significance
 from gpt2eval.types import Comparison
 
-BUDGET = 20_000_000  # bytes of the file that samples may take; pictures and tables come on top
+BUDGET = 12_000_000  # bytes of the file that samples may take; pictures and tables come on top
 
 
 def report_html(
@@ -31,10 +32,12 @@ def report_html(
     sections: Sequence[Section],
     pictures: Sequence[Picture],
     comparisons: Sequence[Comparison] = (),
+    left_out: Sequence[str] = (),
     budget: int = BUDGET,
 ) -> bytes:
     """The page. Equal results make equal bytes.
 
+    left_out  what was not compared, and why: a line each
     budget  bytes that the samples of all sections may take together; where they need more, the
             most telling stay and the page says how many were left out
     """
@@ -47,8 +50,8 @@ def report_html(
         finalize=_finalize,
     )
     page = environment.from_string(_read("page.html")).render(
-        content(title, sections, pictures, comparisons),
-        browsers=browsers(sections, budget),
+        content(title, sections, pictures, comparisons, left_out),
+        browsers=browsers(sections, budget, significance(comparisons).baseline),
         style=Markup(style),
         script=Markup(script),
         policy=_policy(style, script),

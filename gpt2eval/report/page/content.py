@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gpt2eval.report.document import data_sentence, fared, signatures
+from gpt2eval.report.differences import MARKS, mark
+from gpt2eval.report.document import data_sentence, fared, signatures, who
 from gpt2eval.report.page.samples import shared_lines
 from gpt2eval.report.panels import Picture
 from gpt2eval.report.sections import Section, data_mark
+from gpt2eval.report.significance import CORRECTED, significance
 from gpt2eval.report.tables import (
     all_labels,
     best_labels,
@@ -28,6 +30,7 @@ from gpt2eval.report.text import (
     format_count,
     format_interval,
     format_level,
+    format_p,
     format_parameters,
     format_value,
     plain,
@@ -36,7 +39,7 @@ from gpt2eval.types import Comparison, Estimate, Result
 
 VECTOR = 150_000  # bytes up to which a picture is put in as a vector graphic
 SCALE = 0.62  # pixels of the screen for one of a picture
-STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+WIDE = 1_000  # pixels of a picture that a phone has to scroll, or nobody could read it
 _FIGURE, _POINT = "\u2007", "\u2008"  # as wide as a digit, as wide as a point
 
 
@@ -50,6 +53,7 @@ class Cell:
     best      whether it is the best of its kind
     mark      stars of significance, and `told`, what they mean in words
     head      whether it names its row
+    blank     what makes a number as wide as those it stands under
     """
 
     text: str
@@ -60,6 +64,7 @@ class Cell:
     told: str = ""
     head: bool = False
     number: bool = False
+    blank: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ def content(
     sections: Sequence[Section],
     pictures: Sequence[Picture],
     comparisons: Sequence[Comparison],
+    left_out: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The names that page.html reads."""
     results = [result for section in sections for result in section.results.values()]
@@ -89,6 +95,8 @@ def content(
         "summary": summary(sections, marks),
         "legend": legend(sections, comparisons),
         "comparisons": comparison_table(comparisons) if comparisons else None,
+        "of_parts": _of_parts(comparisons),
+        "left_out": [plain(line) for line in left_out],
         "figures": [figure(x) for x in pictures if not x.section],
         "sections": [_section(section, pictures, marks) for section in sections],
         "commands": list(dict.fromkeys(filter(None, (run_fact(x, "command") for x in results)))),
@@ -115,29 +123,22 @@ class Marks:
     """The stars of each comparison with a baseline, by section, metric and checkpoint."""
 
     def __init__(self, comparisons: Sequence[Comparison]) -> None:
-        self._found = {(x.task, x.metric, x.candidate): x for x in comparisons}
+        self._compared = significance(comparisons)
 
     def of(self, section: Section, metric: str, label: str) -> tuple[str, str]:
         """Stars and what they say; both empty where nothing was compared or nothing found."""
-        for task in (section.title, section.first.name):
-            if found := self._found.get((task, metric, label)):
-                return stars(found), told(found)
-        return "", ""
-
-
-def stars(comparison: Comparison) -> str:
-    """One to three stars by the corrected p-value; none from 0.05 up."""
-    return next((mark for alpha, mark in STARS if comparison.significant(alpha)), "")
+        found = self._compared.find(section, metric, label)
+        return (mark(found), told(found)) if found else ("", "")
 
 
 def told(comparison: Comparison) -> str:
     """The difference in words, for those who point at the stars or hear the page."""
     better = (comparison.difference > 0) == comparison.higher_is_better
-    if not stars(comparison):
+    if comparison.p_corrected is None or not mark(comparison):
         return f"no significant difference from {comparison.baseline}"
     return (
         f"significantly {'better' if better else 'worse'} than {comparison.baseline},"
-        f" p = {_p(comparison.p_corrected)}"
+        f" p {format_p(comparison.p_corrected)}"
     )
 
 
@@ -148,45 +149,61 @@ def _p(value: float | None) -> str:
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
-    """Every comparison, one row each."""
-    rows = []
-    for x in comparisons:
-        difference = Estimate(
-            x.difference, x.low, x.high, x.level, "", x.n, x.unit, "", x.higher_is_better
-        )
-        better = (x.difference > 0) == x.higher_is_better
-        counts = f"{x.wins:,} / {x.ties:,} / {x.losses:,}"
-        effect = NOTHING if x.effect is None else f"{x.effect:.3g} ({x.effect_name})"
-        smallest = NOTHING if x.smallest is None else _signed(x.smallest, x.unit).lstrip("+")
-        rows.append(
-            [
-                Cell(plain(x.candidate), plain(x.candidate), head=True),
-                Cell(plain(x.baseline), plain(x.baseline)),
-                Cell(plain(x.task), plain(x.task)),
-                Cell(_named(x.metric, difference), plain(x.metric)),
-                Cell(
-                    _signed(x.difference, x.unit),
-                    x.difference,
-                    format_interval(difference),
-                    best=bool(stars(x)) and better,
-                    mark=stars(x),
-                    told=told(x),
-                    number=True,
-                ),
-                Cell(_p(x.p), x.p, number=True),
-                Cell(_p(x.p_corrected), x.p_corrected, number=True),
-                Cell(effect, x.effect, number=True),
-                Cell(smallest, x.smallest, number=True),
-                Cell(counts, x.wins - x.losses, number=True),
-                Cell(format_count(x.n), x.n, number=True),
-                Cell(plain("; ".join(filter(None, (x.test, x.correction, x.note))))),
-            ]
-        )
-    words = "checkpoint|compared with|task|metric"
+    """Every comparison, one row each; of parts only where there are no others."""
+    shown = [x for x in comparisons if not x.part] or comparisons
+    several = len({x.baseline for x in shown}) > 1
+    rows = [_compared(x, several) for x in shown]
+    words = ["checkpoint", *["compared with"] * several, "task", "metric"]
     numbers = "difference|p|p corrected|effect|smallest shown|wins / ties / losses|n"
-    header = [(name, False) for name in words.split("|")]
+    header = [(name, False) for name in words]
     header += [*((name, True) for name in numbers.split("|")), ("test", False)]
-    return Table("Comparisons, candidate less baseline", header, _aligned(rows), sortable=True)
+    caption = "Comparisons, candidate less baseline"
+    if not several:
+        caption = f"Comparisons with {plain(shown[0].baseline)}"
+    return Table(caption, header, _aligned(rows), sortable=True)
+
+
+def _compared(x: Comparison, several: bool) -> list[Cell]:
+    """The row of a comparison; `several`: with the name of its baseline."""
+    difference = Estimate(
+        x.difference, x.low, x.high, x.level, "", x.n, x.unit, "", x.higher_is_better
+    )
+    better = (x.difference > 0) == x.higher_is_better
+    counts = f"{x.wins:,} / {x.ties:,} / {x.losses:,}"
+    effect = NOTHING if x.effect is None else f"{x.effect:.3g} ({x.effect_name})"
+    smallest = NOTHING if x.smallest is None else _signed(x.smallest, x.unit).lstrip("+")
+    correction = "" if x.p_corrected is None else CORRECTED[x.correction]
+    return [
+        Cell(plain(x.candidate), plain(x.candidate), head=True),
+        *[Cell(plain(x.baseline), plain(x.baseline))] * several,
+        Cell(plain(x.task), plain(x.task)),
+        Cell(_named(x.metric, difference), plain(x.metric)),
+        Cell(
+            _signed(x.difference, x.unit),
+            x.difference,
+            format_interval(difference),
+            best=bool(mark(x)) and better,
+            mark=mark(x),
+            told=told(x),
+            number=True,
+        ),
+        Cell(_p(x.p), x.p, number=True),
+        Cell(_p(x.p_corrected), x.p_corrected, number=True),
+        Cell(effect, x.effect, number=True),
+        Cell(smallest, x.smallest, number=True),
+        Cell(counts, x.wins - x.losses, number=True),
+        Cell(format_count(x.n), x.n, number=True),
+        Cell(plain("; ".join(filter(None, (x.test, correction, x.note))))),
+    ]
+
+
+def _of_parts(comparisons: Sequence[Comparison]) -> str:
+    """What is said of the comparisons that have no row."""
+    parts = sum(bool(x.part) for x in comparisons)
+    if parts in (0, len(comparisons)):
+        return ""
+    are = "comparison of a part is" if parts == 1 else "comparisons of parts are"
+    return f"{format_count(parts)} {are} in tables/comparisons.csv, uncorrected."
 
 
 def _signed(value: float, unit: str) -> str:
@@ -265,8 +282,8 @@ def legend(sections: Sequence[Section], comparisons: Sequence[Comparison]) -> st
         parts.append("bold is the best checkpoint as printed")
     if comparisons:
         against = distinct(plain(x.baseline) for x in comparisons)
-        how = distinct(plain(x.correction) for x in comparisons) or "no correction"
-        limits = ", ".join(f"{mark} p < {alpha:g}" for alpha, mark in reversed(STARS))
+        how = distinct(CORRECTED[x.correction] for x in comparisons)
+        limits = ", ".join(f"{stars} p < {alpha:g}" for alpha, stars in reversed(MARKS))
         parts.append(f"differs from {against}: {limits} ({how})")
     return "; ".join(parts) + "."
 
@@ -292,7 +309,7 @@ def _section(section: Section, pictures: Sequence[Picture], marks: Marks) -> dic
         "published": _published_note(section),
         "figures": [figure(x) for x in pictures if x.section == section.title],
         "data": data_sentence(section),
-        "ledger": [(list(labels), words) for words, labels in fared(section).items()],
+        "ledger": [(who(section, labels), words) for words, labels in fared(section).items()],
         "runs": runs_table(section),
         "signatures": signatures(section),
         "labels": list(section.results),
@@ -417,13 +434,14 @@ def _published_note(section: Section) -> str:
     return ""
 
 
-def figure(picture: Picture) -> dict[str, str]:
+def figure(picture: Picture) -> dict[str, Any]:
     """A picture as an address that holds it, with its words."""
     vector, pixels = picture.files["svg"], picture.files["png"]
     kind, data = ("svg+xml", vector) if len(vector) <= VECTOR else ("png", pixels)
     # A PNG says its size in bytes 16 to 24. On a screen letters are read from further away.
     width, height = (int.from_bytes(pixels[at : at + 4]) for at in (16, 20))
     return {
+        "wide": width > WIDE,
         "width": str(round(width * SCALE)),
         "height": str(round(height * SCALE)),
         "address": f"data:image/{kind};base64,{base64.b64encode(data).decode()}",
@@ -493,7 +511,7 @@ def _padded(column: Sequence[Cell], counted: Sequence[bool] = ()) -> list[Cell]:
         blank = _FIGURE * (longest - len(tail))
         if blank and not tail:
             blank = _POINT + blank[1:]
-        padded.append(replace(cell, text=cell.text + blank) if cell.number else cell)
+        padded.append(replace(cell, blank=blank) if cell.number else cell)
     return padded
 
 

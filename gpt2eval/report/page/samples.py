@@ -14,7 +14,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -30,14 +30,18 @@ from gpt2eval.results import (
     own_responses,
     read_vocabulary,
     records_at,
+    trusting,
 )
 from gpt2eval.types import Estimate, Record, Result
 
 TOKENS = 65_536  # tokens of one response that the page shows
 EXCERPT = 400  # characters by which the list shows a text that only its tokens tell
+SIDE = 12  # checkpoints side by side; of more, nobody finds the two that matter
 BLOCK = 200_000  # characters of JSON in a block
 RATIO = 0.15  # bytes in the page for a byte of records.jsonl, guessed before any is packed
+PROBE = 0.2  # of what that guess allows is packed first, to know better
 ROUNDS = 5  # of packing, until the page is full
+LEVEL = 6  # of compression; the highest takes four times as long for 2 % less
 FAILED, TRUNCATED, LENGTH, EMPTY = 1, 2, 4, 8
 
 # How metrics make a value of summed statistics (s, n); which one a metric uses is found by trying.
@@ -59,6 +63,7 @@ class Browser:
     shown    samples in the page
     total    samples in the records
     lacks    what the records of an earlier version do not have, in words; empty: nothing
+    side     checkpoints whose samples are shown, and `runs`, how many there are
     """
 
     index: str
@@ -67,6 +72,8 @@ class Browser:
     shown: int
     total: int
     lacks: str
+    side: int = 0
+    runs: int = 0
 
     @property
     def size(self) -> int:
@@ -90,22 +97,35 @@ class Facts:
     flags: dict[int, int] = field(default_factory=dict)
 
 
-def browsers(sections: Sequence[Section], budget: int) -> list[Browser | None]:
+def browsers(sections: Sequence[Section], budget: int, baseline: str = "") -> list[Browser | None]:
     """A browser for each section; None where no records are left to show.
 
-    Small sections take what they need, large ones share equally what is left.
+    Of many checkpoints the first stand side by side, and the baseline with them. Small sections
+    take what they need, large ones share equally what is left.
     """
     found: dict[int, Browser | None] = {}
-    order = sorted(range(len(sections)), key=lambda number: _size(sections[number]))
+    chosen = [_side_by_side(_runs(section), baseline) for section in sections]
+    order = sorted(range(len(sections)), key=lambda number: _size(chosen[number]))
     for done, number in enumerate(order):
-        browser = found[number] = _browser(sections[number], budget // (len(order) - done))
+        with trusting(sections[number].title):
+            browser = _browser(sections[number], chosen[number], budget // (len(order) - done))
+        everyone = len(_runs(sections[number]))
+        found[number] = browser and replace(browser, side=len(chosen[number]), runs=everyone)
         budget -= browser.size if browser else 0
     return [found[number] for number in range(len(sections))]
 
 
-def _size(section: Section) -> int:
-    """Bytes of the records of a section."""
-    return sum((run.path / RECORDS).stat().st_size for run in _runs(section).values() if run.path)
+def _size(runs: Mapping[str, Result]) -> int:
+    """Bytes of the records of these runs."""
+    return sum((run.path / RECORDS).stat().st_size for run in runs.values() if run.path)
+
+
+def _side_by_side(runs: Mapping[str, Result], baseline: str) -> dict[str, Result]:
+    """The runs that the browser shows."""
+    labels = list(runs)[:SIDE]
+    if baseline in runs and baseline not in labels:
+        labels[-1] = baseline
+    return {label: runs[label] for label in labels}
 
 
 def _runs(section: Section) -> dict[str, Result]:
@@ -117,24 +137,23 @@ def _runs(section: Section) -> dict[str, Result]:
     }
 
 
-def _browser(section: Section, share: int) -> Browser | None:
+def _browser(section: Section, runs: Mapping[str, Result], share: int) -> Browser | None:
     """As many samples as fit: how small records become is seen only when they are packed."""
-    runs = _runs(section)
     if not runs:
         return None
     ids, facts = _facts(runs)
     values = _values(section, runs, facts)
     order = _telling(ids, facts, values)
     best = None
-    ratio = RATIO
+    size = PROBE * share / RATIO
     for _ in range(ROUNDS):
-        kept, bytes_ = _kept(order, facts, share / ratio)
+        kept, bytes_ = _kept(order, facts, size)
         browser = _pack(runs, ids, kept, facts, values)
         if browser.size <= share and (best is None or browser.shown > best.shown):
             best = browser
         if browser.size <= share and (browser.size > 0.85 * share or len(kept) == len(ids)):
             break
-        ratio = max(browser.size, 1) / max(bytes_, 1) * 1.05
+        size = share * bytes_ / max(browser.size, 1) / 1.05
     return best or _pack(runs, ids, [], facts, values)
 
 
@@ -145,6 +164,7 @@ def _facts(runs: Mapping[str, Result]) -> tuple[list[str], dict[str, Facts]]:
     """The ids of all samples in their natural order, and what is known of each."""
     number: dict[str, int] = {}
     found: dict[str, Facts] = {}
+    columns: dict[str, dict[str, dict[int, tuple[float, float]]]] = {label: {} for label in runs}
     for label, result in runs.items():
         facts = found[label] = Facts()
         assert result.path
@@ -156,20 +176,19 @@ def _facts(runs: Mapping[str, Result]) -> tuple[list[str], dict[str, Facts]]:
                 facts.loss[index] = loss
             for metric, statistics in record.statistics.items():
                 if len(statistics) == 2 and metric in result.metrics:
-                    column = facts.values.setdefault(metric, [])
-                    column.extend([(math.nan, math.nan)] * (index + 1 - len(column)))
-                    column[index] = (float(statistics[0]), float(statistics[1]))
+                    pair = float(statistics[0]), float(statistics[1])
+                    columns[label].setdefault(metric, {})[index] = pair
     # Records come in the order in which they were computed, which is no order to read.
     ids = list(number)
     sequence = sorted(range(len(ids)), key=lambda index: _natural(ids[index]))
     rank = {old: new for new, old in enumerate(sequence)}
-    for facts in found.values():
+    nothing = math.nan, math.nan
+    for label, facts in found.items():
         facts.place = {rank[old]: place for old, place in facts.place.items()}
         facts.flags = {rank[old]: flags for old, flags in facts.flags.items()}
         facts.loss = {rank[old]: loss for old, loss in facts.loss.items()}
-        for metric, column in facts.values.items():
-            column.extend([(math.nan, math.nan)] * (len(ids) - len(column)))
-            facts.values[metric] = [column[old] for old in sequence]
+        for metric, column in columns[label].items():
+            facts.values[metric] = [column.get(old, nothing) for old in sequence]
     return [ids[old] for old in sequence], found
 
 
@@ -371,19 +390,23 @@ class Tokens:
         self.lacking = False
         self._number: dict[str | int, int] = {}
         self._known = {label: read_vocabulary(x.path) for label, x in runs.items() if x.path}
+        self._place: dict[str, dict[int, int]] = {label: {} for label in self._known}
 
     def numbers(self, label: str, ids: Sequence[int]) -> list[int]:
         """The place in `texts` of each token of a checkpoint."""
-        known = self._known[label].get("model", {})
-        numbers = []
+        place = self._place[label]
         for token in ids:
-            text = known.get(token, token)
-            self.lacking |= text is token
-            if text not in self._number:
-                self._number[text] = len(self.texts)
-                self.texts.append(text)
-            numbers.append(self._number[text])
-        return numbers
+            if token not in place:
+                place[token] = self._enter(self._known[label].get("model", {}).get(token, token))
+        return [place[token] for token in ids]
+
+    def _enter(self, text: str | int) -> int:
+        """The place of a text, or of the id of a token without one."""
+        self.lacking |= isinstance(text, int)
+        if text not in self._number:
+            self._number[text] = len(self.texts)
+            self.texts.append(text)
+        return self._number[text]
 
     def text(self, numbers: Iterable[int]) -> str:
         """The text of tokens; empty where it is not known."""
@@ -544,4 +567,4 @@ def _blocks(items: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[int]]:
 
 
 def _compress(text: str) -> str:
-    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+    return base64.b64encode(zlib.compress(text.encode(), LEVEL)).decode()
