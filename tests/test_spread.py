@@ -416,7 +416,8 @@ def test_shards_that_are_killed(command: list[str], alone: dict[str, Any], tmp_p
     assert code == 4
     assert "samples are missing; 0 of 2 shards are done, interrupted: 1/2, 2/2" in stderr
     assert finish(place, "run", *command, "--shard", "1/3") == (0, "")
-    assert finish(place, "run", *command) == (0, "")
+    assert finish(place, "run", *command, "--shard", "1/1") == (0, "")
+    assert finish(place, "merge", *command) == (0, "")
     assert numbers(place) == alone
 
 

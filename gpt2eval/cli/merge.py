@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from gpt2eval.cli.options import run_options
-from gpt2eval.errors import SampleError
+from gpt2eval.cli.run import finish
 from gpt2eval.options import RunOptions, names_but
 
 
@@ -28,21 +28,6 @@ def command(quiet: bool, **values: Any) -> None:
     options = RunOptions(**values)
     from gpt2eval.evaluation import merge_with
     from gpt2eval.report.folder import check_directory
-    from gpt2eval.terminal.progress import progress_bar
 
     check_directory(options.report)
-    failure = None
-    with progress_bar(quiet) as progress:
-        try:
-            results = merge_with(options, progress)
-        except SampleError as error:
-            results, failure = error.results, error
-    if results:
-        from gpt2eval.reporting import report_results
-        from gpt2eval.terminal.results import show_results
-
-        page = report_results(results, options.report, tasks_dir=options.tasks_dir)
-        if not quiet:
-            show_results(results, page)
-    if failure:
-        raise failure
+    finish(merge_with, options, quiet)

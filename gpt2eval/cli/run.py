@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpt2eval.cli.options import run_options
 from gpt2eval.errors import SampleError
 from gpt2eval.options import ReportOptions, RunOptions
+
+if TYPE_CHECKING:
+    from gpt2eval.scoring import Progress
+    from gpt2eval.types import Result
 
 
 @click.command("run")
@@ -26,19 +31,33 @@ def command(quiet: bool, **values: Any) -> None:
     from gpt2eval.terminal.progress import progress_bar
 
     check_directory(options.report)
-    failure = None
-    with progress_bar(quiet) as progress:
-        try:
-            results = run_with(options, progress)
-        except SampleError as error:
-            results, failure = error.results, error
     if options.shard is not None:
+        with progress_bar(quiet) as progress:
+            run_with(options, progress)
         if not quiet:
             click.echo(
                 f"Shard {options.shard} is scored. When all are: gpt2eval merge, with the same"
                 " options"
             )
         return
+    finish(run_with, options, quiet)
+
+
+def finish(
+    work: Callable[[RunOptions, Progress], list[Result]], options: RunOptions, quiet: bool
+) -> None:
+    """Do work that has results; print their table and write their report, also of incomplete ones.
+
+    Raises what the work raises.
+    """
+    from gpt2eval.terminal.progress import progress_bar
+
+    failure = None
+    with progress_bar(quiet) as progress:
+        try:
+            results = work(options, progress)
+        except SampleError as error:
+            results, failure = error.results, error
     if results:
         # Not before the models are gone: reports and tables bring a hundred megabytes of libraries.
         from gpt2eval.reporting import report_results
