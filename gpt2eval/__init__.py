@@ -13,6 +13,8 @@ _HOMES = {
     "gpt2eval.errors": ("DataError", "Gpt2EvalError"),
     "gpt2eval.types": (
         "Comparison",
+        "Embed",
+        "Embedded",
         "Estimate",
         "Generate",
         "Generated",

@@ -227,7 +227,7 @@ def _readings(model: Model, workload: Workload, responses: Sequence[Response]) -
         elif isinstance(request, Score):
             (whole,) = model.encode([request.context + request.continuation])
             yield whole[:-1], len(response.tokens)
-        elif isinstance(response, Generated):
+        elif isinstance(request, Generate) and isinstance(response, Generated):
             (prompt,) = model.encode([request.prompt])
             written = response.tokens.tolist()
             yield [*prompt, *written[:-1]], len(written)

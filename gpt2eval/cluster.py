@@ -31,7 +31,7 @@ from gpt2eval.options import RunOptions, Shard
 from gpt2eval.provenance import checkpoint_section
 from gpt2eval.results import RESULT, SHARDS, RecordWriter
 from gpt2eval.scoring import Open, Progress, score
-from gpt2eval.types import Generate, Record, Rolling, Score
+from gpt2eval.types import Generate, Record, Request, Rolling, Score
 from gpt2eval.work import Work
 
 TRIES = 3  # of a unit whose worker dies
@@ -184,7 +184,7 @@ def plan_units(
     ]
 
 
-def _size(requests: Sequence[Score | Rolling | Generate]) -> int:
+def _size(requests: Sequence[Request]) -> int:
     """Roughly the tokens of requests."""
     texts = 0
     for one in requests:
@@ -192,8 +192,10 @@ def _size(requests: Sequence[Score | Rolling | Generate]) -> int:
             texts += len(one.context) + len(one.continuation)
         elif isinstance(one, Generate):
             texts += len(one.prompt) + CHARACTERS * one.max_new_tokens
-        else:
+        elif isinstance(one, Rolling):
             texts += (len(one.text) if one.end is None else one.end) - one.start
+        else:
+            texts += len(one.text)
     return max(1, texts // CHARACTERS)
 
 

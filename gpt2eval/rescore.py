@@ -29,7 +29,7 @@ from gpt2eval.results import (
 )
 from gpt2eval.task import Protocol, Task, discover
 from gpt2eval.types import Estimate, Record, Result, Sample
-from gpt2eval.work import Work
+from gpt2eval.work import Work, check_packages
 
 TOLERANCE = 1e-9
 """Relative; another version of numpy may add up in another order."""
@@ -152,9 +152,11 @@ def rescore(
 
     Where the samples can be had, the statistics are taken from the responses anew; otherwise those
     in the records are used, and `note` says what is missing. Raises TaskError where the task is not
-    here or has changed, StoreError for records that are damaged or incomplete.
+    here or has changed, UsageError for a metric whose package is not installed, StoreError for
+    records that are damaged or incomplete.
     """
     task, protocol = _protocol_of(result, tasks)
+    check_packages([(task, protocol)])
     try:
         place = _place(result, data)
         samples = _samples(result, protocol, place, offline, {} if loaded is None else loaded)

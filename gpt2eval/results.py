@@ -12,6 +12,7 @@ Format history:
 
 from __future__ import annotations
 
+import base64
 import errno
 import fcntl
 import hashlib
@@ -34,6 +35,7 @@ from gpt2eval.errors import StoreError, UsageError
 from gpt2eval.naming import safe_name, safe_task
 from gpt2eval.shapes import misshapen
 from gpt2eval.types import (
+    Embedded,
     Estimate,
     Generate,
     Generated,
@@ -326,7 +328,10 @@ def _anew(path: Path) -> str:
 
 
 def encode_response(response: Response) -> dict[str, Any]:
-    """A response as JSON: arrays as lists, flags as a string of 0 and 1, contexts run-length."""
+    """A response as JSON: arrays as lists, flags as a string of 0 and 1, contexts run-length.
+
+    A vector is the base64 of its float32 values, little-endian: their bytes and a third.
+    """
     if isinstance(response, Generated):
         return {
             "type": "generated",
@@ -336,6 +341,13 @@ def encode_response(response: Response) -> dict[str, Any]:
             "truncated": response.truncated,
             "tokens": response.tokens.tolist(),
             "logprobs": _shortest(response.logprobs),
+        }
+    if isinstance(response, Embedded):
+        return {
+            "type": "embedded",
+            "truncated": response.truncated,
+            "tokens": response.tokens.tolist(),
+            "vector": base64.b64encode(response.vector.astype("<f4").tobytes()).decode("ascii"),
         }
     content: dict[str, Any] = {
         "type": "scored",
@@ -356,8 +368,11 @@ def decode_response(content: Mapping[str, Any]) -> Response:
     """The inverse of `encode_response`."""
     import numpy as np
 
-    log_probs = np.asarray(content["logprobs"], dtype=np.float32)
     tokens = np.asarray(content["tokens"], dtype=np.int32)
+    if content["type"] == "embedded":
+        vector = np.frombuffer(base64.b64decode(content["vector"], validate=True), dtype="<f4")
+        return Embedded(vector.astype(np.float32), tokens, truncated=content["truncated"])
+    log_probs = np.asarray(content["logprobs"], dtype=np.float32)
     if content["type"] == "generated":
         return Generated(
             text=content["text"],
@@ -386,9 +401,9 @@ def encode_requests(
 ) -> list[dict[str, Any]]:
     """The texts of what was asked, one JSON object a request.
 
-    A Score has "context" and "continuation", a Generate "prompt", a Rolling nothing: the tokens of
-    its response say the text, which may be a book. What context or prompt begins with as the one
-    before it did is not repeated: "same" counts its characters.
+    A Score has "context" and "continuation", a Generate "prompt", a Rolling and an Embed nothing:
+    the tokens of the response say the text, which may be a book. What context or prompt begins with
+    as the one before it did is not repeated: "same" counts its characters.
 
     beginning  what stands before the first: the text that all samples of the run begin with
     scorer     positions of the requests that a protocol's `followup` makes; they say so

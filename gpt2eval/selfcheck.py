@@ -26,7 +26,7 @@ from gpt2eval.options import RunOptions
 from gpt2eval.published import DIFFERS, MATCH, entries, judge, known_model, models
 from gpt2eval.runner import answer
 from gpt2eval.task import discover
-from gpt2eval.types import Generate, Request, Response, Rolling, Score
+from gpt2eval.types import Embedded, Generate, Request, Response, Rolling, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,8 @@ def _answer(model: Model, requests: Sequence[Request], batch_size: int | None) -
 
 def _nats(replies: Sequence[Response]) -> NDArray[np.float64]:
     """Of each scored token, one text after the other."""
-    return -np.concatenate([reply.logprobs for reply in replies]).astype(np.float64)
+    scored = [reply.logprobs for reply in replies if not isinstance(reply, Embedded)]
+    return -np.concatenate(scored).astype(np.float64)
 
 
 def _worst(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:

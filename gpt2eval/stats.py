@@ -198,8 +198,13 @@ def _estimate_corpus(
 ) -> Estimate:
     rows = [np.asarray(row, dtype=np.float64) for row in statistics]
     with np.errstate(all="ignore"):
-        value = float(metric.value(rows))
-        interval = _corpus_interval(metric, rows, groups, rng)
+        values = metric.value(rows)  # one number, or one a seed
+        value = float(np.mean(values))
+        interval = (
+            (None, None, _spread(values))
+            if metric.interval == "seeds"
+            else _corpus_interval(metric, rows, groups, rng)
+        )
     return _estimate(metric, value, interval, len(rows), len(rows))
 
 
@@ -223,6 +228,19 @@ def _estimate(
         higher_is_better=metric.higher_is_better,
         signature=metric.signature,
         part=metric.part,
+        note=_few(n, metric) if n < metric.enough else "",
+    )
+
+
+def _few(n: int, metric: Metric) -> str:
+    return f"{n} {metric.per} say little; it is meant for {metric.enough} or more"
+
+
+def _spread(values: NDArray[np.float64]) -> str:
+    """How far the values of several seeds lie apart: that is no interval, and says so."""
+    return (
+        f"no interval: texts drawn twice would repeat each other; mean over {len(values)} seeds,"
+        f" whose standard deviation is {values.std(ddof=1):.2g}"
     )
 
 

@@ -44,13 +44,18 @@ class Metric:
     count     index of the statistic that is the denominator; None: the number of samples
     interval  "bootstrap", "wilson" for a share of samples that are right (statistics: right, 1),
               "share" for another mean of numbers from 0 to 1 (statistics: number * weight, weight),
-              or "none" where a resample is not like a sample: a text drawn twice repeats itself
+              "none" where a resample is not like a sample: a text drawn twice repeats itself, or
+              "seeds" where besides the value depends on a seed: `value` gives one for each of
+              some, the estimate is their mean, and its method says how far they spread
     signature everything in the metric that can change the number (sacrebleu's, say)
     part      name of the part of the samples that the metric is over; empty: all of them
     member    whether a sample belongs to that part; None: every sample does
     corpus    for what no sum can say, an order or a set: `value` takes the list of the samples'
               statistics, [samples] of [any length], and gives one number; `count` is not read
-    confident the metric reads log-probabilities of what was written, which baselines do not have
+    confident the metric reads what only a model gives: log-probabilities of what was written, or
+              vectors. Baselines have no value of it
+    enough    samples below which the value says little; it then has a note
+    needs     packages without which there is no value: name of the module -> what installs it
     """
 
     name: str
@@ -66,6 +71,8 @@ class Metric:
     member: Callable[[Sample], bool] | None = None
     corpus: bool = False
     confident: bool = False
+    enough: int = 0
+    needs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,18 @@ class Generate:
     top_p: float = 1.0
 
 
-Request = Score | Rolling | Generate
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Ask for a text as a vector: the last hidden state at its last token.
+
+    The state is what the language-model head reads, after the final layer norm. Nothing stands
+    before the text; one that is longer than the model is cut at its end.
+    """
+
+    text: str
+
+
+Request = Score | Rolling | Generate | Embed
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +149,21 @@ class Generated:
     prediction: str = ""
 
 
-Response = Scored | Generated
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The answer to Embed.
+
+    vector     hidden state at the last of the tokens, float32 [width of the model]
+    tokens     the token ids that were read, int32
+    truncated  tokens cut from the right
+    """
+
+    vector: NDArray[np.float32]
+    tokens: NDArray[np.int32]
+    truncated: int = 0
+
+
+Response = Scored | Generated | Embedded
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +204,7 @@ class Estimate:
     higher_is_better  the direction of better; None where neither is: the perplexity of what a
                  model wrote is best near that of what people wrote
     part         the part of the samples that the value is over; empty: all of them
+    note         what a reader has to know besides: that there are too few samples for it
     """
 
     value: float
@@ -192,6 +218,7 @@ class Estimate:
     higher_is_better: bool | None
     signature: str = ""
     part: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from gpt2eval.errors import MACHINE, DataError, Gpt2EvalError, TaskError, UsageE
 from gpt2eval.fewshot import count_examples, with_examples
 from gpt2eval.options import RunOptions
 from gpt2eval.task import Protocol, Task
-from gpt2eval.types import Generate, Request, Rolling, Sample, Score
+from gpt2eval.types import Embed, Generate, Request, Rolling, Sample, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,10 @@ def load_work(
 ) -> list[Work]:
     """The samples and requests of each protocol, its data read from `place` (see `data.load`).
 
-    Raises DataError that lists all tasks whose data are not there, before any are read.
+    Raises UsageError where a metric needs a package that is not installed, and DataError that lists
+    all tasks whose data are not there, before any are read.
     """
+    check_packages(chosen, options.tasks)
     check_sources(chosen, place, options)
     loaded: dict[Any, Loaded] = {}
     work = []
@@ -84,6 +87,29 @@ def scored(work: Work, samples: Collection[str]) -> Work:
         work,
         samples=tuple(sample for sample, _ in pairs),
         requests=tuple(asked for _, asked in pairs),
+    )
+
+
+def check_packages(chosen: Sequence[tuple[Task, Protocol]], asked: str = "") -> None:
+    """UsageError for protocols with metrics of packages that are not installed.
+
+    asked  the names by which the protocols were chosen; others among them are named then
+    """
+    missing: dict[str, str] = {}
+    for task, protocol in chosen:
+        for metric in protocol.metrics:
+            for module, source in metric.needs.items():
+                if find_spec(module) is None:
+                    missing[f"{task.name}@{protocol.name}"] = source
+    if not missing:
+        return
+    others = [f"{task.name}@{one.name}" for task, one in chosen]
+    others = [name for name in others if name not in missing]
+    remedy = f"; or leave it out: --tasks {','.join(others)}" if others and asked else ""
+    sources = " ".join(f"'{source}'" for source in dict.fromkeys(missing.values()))
+    raise UsageError(
+        f"{', '.join(missing)}: a metric needs a package that is not installed:"
+        f" pip install {sources}{remedy}"
     )
 
 
@@ -176,10 +202,10 @@ def check_requests(name: str, sample: Sample, asked: tuple[Request, ...]) -> Non
     if not asked:
         raise TaskError(f"{name}: sample {sample.id!r} asks nothing; expected a request or more")
     for request in asked:
-        if not isinstance(request, (Score, Rolling, Generate)):
+        if not isinstance(request, (Score, Rolling, Generate, Embed)):
             raise TaskError(
-                f"{name}: sample {sample.id!r} asks {request!r:.80}; expected a Score, a Rolling or"
-                " a Generate"
+                f"{name}: sample {sample.id!r} asks {request!r:.80}; expected a Score, a Rolling, a"
+                " Generate or an Embed"
             )
         texts = [getattr(request, key, "") for key in ("context", "continuation", "text", "prompt")]
         if not all(isinstance(text, str) for text in texts):

@@ -18,13 +18,13 @@ BIBTEX = """
 }
 """
 
-SIZE = 5_000_000
+MILLIONS = 5
 
 
 def read(paths: Sequence[Path]) -> Iterator[data.Row]:
     """The last five million bytes of the file, or of the one in the archive."""
     for path in paths:
-        yield {"text": data.read_tail(path, SIZE)}
+        yield {"text": data.read_tail(path, MILLIONS * 1_000_000)}
 
 
 TEST = Dataset(files=(("enwik8/enwik8",), ("enwik8/enwik8.zip",), ("enwik8/enwik8.gz",)), read=read)
@@ -36,33 +36,14 @@ ENWIK8 = Task(
     source="Mahoney 2011, http://mattmahoney.net/dc/textdata.html",
     bibtex=BIBTEX,
     groups=("gpt2-paper",),
-    protocols=(
-        recipes.characters(
-            "paper",
-            "GPT-2 paper (compatible): last 5 million bytes, stride 32, bits per byte",
-            TEST,
-            "bytes",
-            SIZE,
-            stride=32,
-            detail=(
-                "The test split as one text, mark-up and escapes as they are, in full windows that"
-                " advance by 32 tokens. The log-likelihood of the tokens is divided by bytes, so"
-                " checkpoints with other tokenizers can be compared. Some 50,000 windows:"
-                " @stride-512 comes close at a sixteenth of the work. The paper gives"
-                " neither its split nor its stride."
-            ),
-        ),
-        recipes.characters(
-            "stride-512",
-            "last 5 million bytes, stride 512, bits per byte",
-            TEST,
-            "bytes",
-            SIZE,
-            stride=512,
-            detail=(
-                "As @paper in windows that advance by 512 tokens: every token has at least half of"
-                " the model's length as context, and a model that uses it all is a little worse."
-            ),
-        ),
+    protocols=recipes.characters(
+        TEST,
+        "bytes",
+        MILLIONS,
+        "The test split as one text, mark-up and escapes as they are, in full windows that"
+        " advance by 32 tokens. The log-likelihood of the tokens is divided by bytes, so"
+        " checkpoints with other tokenizers can be compared. Some 50,000 windows:"
+        " @stride-512 comes close at a sixteenth of the work. The paper gives"
+        " neither its split nor its stride.",
     ),
 )

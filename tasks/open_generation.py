@@ -7,6 +7,7 @@ beside its value for what people wrote after the same prompts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from gpt2eval import (
     DataError,
     Dataset,
+    Embed,
     Generate,
     Generated,
     Protocol,
@@ -33,6 +35,16 @@ BIBTEX = """
   booktitle = {Proceedings of ICLR 2020},
   year = {2020},
   url = {https://arxiv.org/abs/1904.09751},
+}
+@inproceedings{pillutla2021,
+  author = {Pillutla, Krishna and Swayamdipta, Swabha and Zellers, Rowan and Thickstun, John and
+    Welleck, Sean and Choi, Yejin and Harchaoui, Zaid},
+  title = {{MAUVE}: Measuring the Gap Between Neural Text and Human Text using Divergence
+    Frontiers},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume = {34},
+  year = {2021},
+  url = {https://arxiv.org/abs/2102.01454},
 }
 """
 
@@ -88,6 +100,20 @@ def ask_scorer(sample: Sample, responses: Sequence[Response]) -> list[Request]:
     return [Score(sample.fields["prompt"], f" {text}")] if text else []
 
 
+def ask_vectors(sample: Sample, responses: Sequence[Response]) -> list[Request]:
+    """The prompt with what was written, and the prompt with what a person wrote.
+
+    What was written is cut to as many words: where a text ends is what its vector says most about.
+    """
+    (written,) = responses
+    assert isinstance(written, Generated)
+    (human,) = sample.references
+    words = len(human.split())
+    cut = re.match(rf"(?:\s*\S+){{0,{words}}}", written.text.strip())
+    assert cut is not None  # no word at all is a match
+    return [Embed(f"{sample.fields['prompt']} {text}".rstrip()) for text in (cut[0], human)]
+
+
 def generation(name: str, summary: str, decoding: str, **how: Any) -> Protocol:
     """128 tokens after each prompt, by one way of decoding."""
 
@@ -132,6 +158,39 @@ def generation(name: str, summary: str, decoding: str, **how: Any) -> Protocol:
     )
 
 
+def mauve() -> Protocol:
+    """How near the texts lie to those of people, by the vectors of the scorer."""
+    return Protocol(
+        name="mauve",
+        summary="MAUVE of texts sampled from the nucleus of 95 % against the human continuations",
+        detail=(
+            f"{MAX_NEW_TOKENS} tokens, sampled as in open_generation@top-p-95. Each prompt with"
+            " what was written after it, cut to as many words as a person wrote, and the same"
+            " prompt with what the person wrote, become vectors: the last hidden state at the last"
+            " token. They are those of the checkpoint which --scorer names, else of the model"
+            " itself; the paper's are of GPT-2 large. Values under different scorers, of different"
+            " numbers of texts or of other prompts cannot be compared. mauve-text puts the vectors"
+            " into a tenth as many clusters as there are samples; the value is the mean over five"
+            " seeds of the clustering, whose standard deviation stands where others have an"
+            " interval. It needs gpt2eval[mauve]."
+        ),
+        dataset=PROMPTS,
+        samples=samples,
+        requests=lambda s: [
+            Generate(s.fields["prompt"], MAX_NEW_TOKENS, temperature=1.0, top_p=0.95)
+        ],
+        metrics=(metrics.mauve(),),
+        options={
+            "prompt": "as it is",
+            "max_new_tokens": MAX_NEW_TOKENS,
+            "decoding": "top-p 0.95",
+            "embedded": "prompt and text, cut to as many words as a person wrote",
+            "embedding": "last hidden state of the scorer at the last token",
+        },
+        followup=ask_vectors,
+    )
+
+
 OPEN_GENERATION = Task(
     name="open_generation",
     version=1,
@@ -169,5 +228,6 @@ OPEN_GENERATION = Task(
             metrics=(metrics.token_perplexity(),),
             options={"prompt": "as it is"},
         ),
+        mauve(),
     ),
 )

@@ -18,18 +18,18 @@ BIBTEX = """
 }
 """
 
-SIZE = 5_000_000
+MILLIONS = 5
 
 
 def read(paths: Sequence[Path]) -> Iterator[data.Row]:
     """The last five million characters, which are bytes, of the file or of the one in it."""
     for path in paths:
-        yield {"text": data.read_tail(path, SIZE)}
+        yield {"text": data.read_tail(path, MILLIONS * 1_000_000)}
 
 
 def from_hub(row: data.Row) -> data.Row:
     """The row of `afmck/text8` that holds the test split."""
-    return {"text": row["text"][-SIZE:]}
+    return {"text": row["text"][-MILLIONS * 1_000_000 :]}
 
 
 TEST = Dataset(
@@ -45,32 +45,13 @@ TEXT8 = Task(
     source="Mahoney 2011, http://mattmahoney.net/dc/textdata.html",
     bibtex=BIBTEX,
     groups=("gpt2-paper",),
-    protocols=(
-        recipes.characters(
-            "paper",
-            "GPT-2 paper (compatible): last 5 million characters, stride 32, bits per character",
-            TEST,
-            "characters",
-            SIZE,
-            stride=32,
-            detail=(
-                "The test split as one text in full windows that advance by 32 tokens. The"
-                " log-likelihood of the tokens is divided by characters. Some 35,000 windows:"
-                " @stride-512 comes close at a sixteenth of the work. The paper gives"
-                " neither its split nor its stride."
-            ),
-        ),
-        recipes.characters(
-            "stride-512",
-            "last 5 million characters, stride 512, bits per character",
-            TEST,
-            "characters",
-            SIZE,
-            stride=512,
-            detail=(
-                "As @paper in windows that advance by 512 tokens: every token has at least half of"
-                " the model's length as context, and a model that uses it all is a little worse."
-            ),
-        ),
+    protocols=recipes.characters(
+        TEST,
+        "characters",
+        MILLIONS,
+        "The test split as one text in full windows that advance by 32 tokens. The"
+        " log-likelihood of the tokens is divided by characters. Some 35,000 windows:"
+        " @stride-512 comes close at a sixteenth of the work. The paper gives"
+        " neither its split nor its stride.",
     ),
 )

@@ -38,6 +38,7 @@ from gpt2eval.results import (
     write_vocabulary,
 )
 from gpt2eval.types import (
+    Embedded,
     Estimate,
     Generate,
     Generated,
@@ -223,8 +224,17 @@ def generated_responses(draw: st.DrawFn) -> Generated:
     )
 
 
-@given(scored_responses() | generated_responses())
-def test_responses_are_decoded_as_encoded(response: Scored | Generated) -> None:
+@st.composite
+def embedded_responses(draw: st.DrawFn) -> Embedded:
+    return Embedded(
+        vector=np.array(draw(st.lists(FLOAT32, max_size=12)), np.float32),
+        tokens=np.array(draw(st.lists(st.integers(0, 60000), max_size=12)), np.int32),
+        truncated=draw(st.integers(0, 10**6)),
+    )
+
+
+@given(scored_responses() | generated_responses() | embedded_responses())
+def test_responses_are_decoded_as_encoded(response: Scored | Generated | Embedded) -> None:
     """Through JSON, every float32 to the last bit, every type kept."""
     found = decode_response(json.loads(json.dumps(encode_response(response), allow_nan=False)))
     assert type(found) is type(response)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from gpt2eval.data import bundled_directory, load
 from gpt2eval.errors import TaskError, UsageError
 from gpt2eval.task import Protocol, Task, discover, select
-from gpt2eval.types import Generate, Rolling, Score
+from gpt2eval.types import Embed, Generate, Rolling, Score
 
 PLUGIN = """
 from gpt2eval import Dataset, Protocol, Sample, Score, Task, data, metrics
@@ -234,17 +235,23 @@ PROTOCOLS = {
     for task in BUILT_IN.values()
     for protocol in task.protocols
 }
+EXTRAS = {
+    name
+    for name, (_, protocol) in PROTOCOLS.items()
+    if any(find_spec(module) is None for metric in protocol.metrics for module in metric.needs)
+}
 BUNDLED = [
     name
     for name, (_, protocol) in PROTOCOLS.items()
-    if any(
+    if name not in EXTRAS
+    and any(
         all((bundled_directory() / f).is_file() for f in files) for files in protocol.dataset.files
     )
 ]
 
 
 def test_all_but_the_tokens_files_are_bundled() -> None:
-    missing = set(PROTOCOLS) - set(BUNDLED)
+    missing = set(PROTOCOLS) - set(BUNDLED) - EXTRAS
     assert all("paper" in name and name.startswith("wikitext") for name in missing)
     assert len(BUNDLED) > 10
 
@@ -264,7 +271,7 @@ def test_bundled_samples(name: str) -> None:
         asked = protocol.requests(sample)
         assert asked
         assert list(asked) == list(protocol.requests(other))
-        assert all(isinstance(request, (Score, Rolling, Generate)) for request in asked)
+        assert all(isinstance(request, (Score, Rolling, Generate, Embed)) for request in asked)
         assert len({*asked}) <= len(asked)  # hashable
         if any(isinstance(request, Generate) for request in asked):
             assert sample.references

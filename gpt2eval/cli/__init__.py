@@ -18,9 +18,12 @@ import click
 
 from gpt2eval import __version__
 from gpt2eval.cli import (
+    audit,
     bench,
     check,
     compare,
+    completion,
+    doctor,
     explain,
     fetch,
     importing,
@@ -72,6 +75,9 @@ COMMANDS = (
     explain,
     bench,
     selfcheck,
+    audit,
+    doctor,
+    completion,
 )
 for module in COMMANDS:
     app.add_command(module.command)

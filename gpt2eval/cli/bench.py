@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from gpt2eval.cli.options import run_options
+from gpt2eval.cli import completing
+from gpt2eval.cli.options import json_option, print_json, run_options
 from gpt2eval.options import RunOptions
 
 
@@ -17,6 +18,7 @@ from gpt2eval.options import RunOptions
     default=("demo-base",),
     multiple=True,
     metavar="CHECKPOINT",
+    shell_complete=completing.checkpoints,
     show_default=True,
     help="Checkpoint: a directory, a hub id, or a bundled name. May be given several times.",
 )
@@ -31,14 +33,16 @@ from gpt2eval.options import RunOptions
     show_default=True,
     help="Where the report is written.",
 )
+@json_option
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
-def command(quiet: bool, repeats: int, **values: Any) -> None:
+def command(quiet: bool, as_json: bool, repeats: int, **values: Any) -> None:
     """Time checkpoints on this machine: rates, latency, memory, and share of the possible.
 
     The texts are words of the bundled samples, cut to fixed sizes. Every call measures anew and
     keeps its results beside the earlier ones.
     """
     options = RunOptions(**values)
+    from gpt2eval import as_json as shapes
     from gpt2eval.bench import bench
     from gpt2eval.report import write_report
     from gpt2eval.report.folder import check_directory
@@ -49,5 +53,7 @@ def command(quiet: bool, repeats: int, **values: Any) -> None:
     with progress_bar(quiet) as progress:
         results = bench(options, repeats, progress)
     page = write_report(results, options.report)
-    if not quiet:
+    if as_json:
+        print_json("bench", shapes.results(results, page))
+    elif not quiet:
         show_results(results, page)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import click
 
-from gpt2eval.cli.options import run_options
+from gpt2eval.cli import completing
+from gpt2eval.cli.options import json_option, print_json, run_options
 
 
 @click.command("check")
-@click.argument("new", metavar="NEW", nargs=-1, required=True)
+@click.argument("new", metavar="NEW", nargs=-1, required=True, shell_complete=completing.results)
 @click.option(
     "--baseline",
     "baseline",
     required=True,
     metavar="OLD",
+    shell_complete=completing.results,
     help="Results that the new ones are held against: a directory, a checkpoint, or a glob.",
 )
 @click.option(
@@ -37,6 +39,7 @@ from gpt2eval.cli.options import run_options
 @click.option("--seed", default=0, metavar="N", show_default=True, help="Seed of the resamples.")
 @click.option("--tasks-dir", metavar="DIR", help="Directory with your own task files.")
 @run_options("output")
+@json_option
 def command(
     new: tuple[str, ...],
     baseline: str,
@@ -48,6 +51,7 @@ def command(
     seed: int,
     tasks_dir: str | None,
     output: str,
+    as_json: bool,
 ) -> None:
     """Fail unless the new checkpoint is no worse than the old one: a gate for CI.
 
@@ -55,6 +59,7 @@ def command(
     passes when the data rule out that it dropped by more than its margin. Exit code 0: all pass,
     1: one fails or is inconclusive, 2: bad input.
     """
+    from gpt2eval import as_json as shapes
     from gpt2eval.check import check, passed, write
     from gpt2eval.compare.selection import find
     from gpt2eval.terminal.gate import show_checks
@@ -68,6 +73,9 @@ def command(
         tasks_dir=tasks_dir,
     )
     write(checks, junit, summary)
-    show_checks(checks)
+    if as_json:
+        print_json("check", shapes.gate(checks, passed(checks)))
+    else:
+        show_checks(checks)
     if not passed(checks):
         raise click.exceptions.Exit(1)

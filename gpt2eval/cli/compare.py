@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import click
 
-from gpt2eval.cli.options import run_options
+from gpt2eval.cli import completing
+from gpt2eval.cli.options import json_option, print_json, run_options
 
 
 @click.command("compare")
-@click.argument("names", metavar="RESULTS...", nargs=-1, required=True)
+@click.argument(
+    "names", metavar="RESULTS...", nargs=-1, required=True, shell_complete=completing.results
+)
 @click.option(
     "--baseline",
     metavar="NAME",
+    shell_complete=completing.results,
     help="Checkpoint that the others are compared with.  [default: the first]",
 )
 @click.option(
@@ -22,7 +26,12 @@ from gpt2eval.cli.options import run_options
     help='Metric, or glob over metrics; "lambada@openai/accuracy" is that of one task. May be given'
     " several times.",
 )
-@click.option("--tasks", metavar="NAMES", help="Tasks to compare on, with commas; globs are fine.")
+@click.option(
+    "--tasks",
+    metavar="NAMES",
+    shell_complete=completing.tasks,
+    help="Tasks to compare on, with commas; globs are fine.",
+)
 @click.option(
     "--correction",
     type=click.Choice(["holm", "bh", "none"]),
@@ -44,7 +53,7 @@ from gpt2eval.cli.options import run_options
 @click.option("--seed", default=0, metavar="N", show_default=True, help="Seed of the resamples.")
 @click.option("--tasks-dir", metavar="DIR", help="Directory with your own task files.")
 @run_options("output")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, all numbers in full.")
+@json_option
 def command(
     names: tuple[str, ...],
     baseline: str | None,
@@ -63,8 +72,9 @@ def command(
     RESULTS are directories that `run` wrote, names of checkpoints below --output, or globs. The
     first checkpoint is the baseline unless another is named. No model is loaded.
     """
+    from gpt2eval import as_json as shapes
     from gpt2eval.compare import compare
-    from gpt2eval.compare.remarks import as_text, remarks
+    from gpt2eval.compare.remarks import remarks
     from gpt2eval.compare.selection import find
     from gpt2eval.terminal.comparisons import show_comparisons
 
@@ -81,6 +91,6 @@ def command(
     )
     said = remarks(found, baseline, group_by)
     if as_json:
-        click.echo(as_text(comparisons, said))
+        print_json("compare", shapes.comparisons(comparisons, said))
     else:
         show_comparisons(comparisons, said)

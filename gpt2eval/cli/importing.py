@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gpt2eval.cli.options import json_option, print_json
 from gpt2eval.naming import visible
 
 
@@ -25,15 +26,23 @@ from gpt2eval.naming import visible
 @click.option(
     "--tasks-dir", metavar="DIR", help="Directory with your own task files.  [default: ./tasks]"
 )
-def command(paths: tuple[str, ...], output: str, data: str | None, tasks_dir: str | None) -> None:
+@json_option
+def command(
+    paths: tuple[str, ...], output: str, data: str | None, tasks_dir: str | None, as_json: bool
+) -> None:
     """Take in results of lm-evaluation-harness, for `compare` and `report`.
 
     PATHS are its results_*.json, or directories with some. Samples that were logged beside them
     (--log_samples) come along, so that differences can be tested.
     """
+    from gpt2eval import as_json as shapes
     from gpt2eval.peers import import_results
 
-    for each in import_results(paths, output, data=data, tasks_dir=tasks_dir):
+    found = import_results(paths, output, data=data, tasks_dir=tasks_dir)
+    if as_json:
+        print_json("import", shapes.imported(found))
+        return
+    for each in found:
         note = f" ({each.note})" if each.note else ""
         name = f"{each.result.checkpoint['name']}, {each.result.name}"
         click.echo(visible(f"{name}: {each.result.path}{note}"))

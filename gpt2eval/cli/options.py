@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
 import click
 
+from gpt2eval.cli import completing
 from gpt2eval.options import ReportOptions, RunOptions
 
 
 def dashes(name: str) -> str:
     """--batch_size is --batch-size, as users of lm-eval type it."""
     return name.replace("_", "-")
+
+
+# Field of RunOptions -> what the shell suggests for it.
+COMPLETERS: Mapping[str, Any] = {
+    "models": completing.checkpoints,
+    "scorer": completing.checkpoints,
+    "tasks": completing.tasks,
+    "dtype": completing.dtypes,
+    **dict.fromkeys(("data", "output", "report", "tasks_dir"), completing.directories),
+}
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, all numbers in full; see docs/json.md."
+)
+
+
+def print_json(command: str, content: Mapping[str, Any]) -> None:
+    """What a command has to say to a program; nothing else goes to stdout then."""
+    from gpt2eval.as_json import as_text
+
+    click.echo(as_text(command, content))
 
 
 def run_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -51,6 +73,7 @@ def _option(item: Field[Any]) -> Callable[[Any], Any]:
         metavar=item.metadata.get("metavar", "NAME"),
         show_default=default not in (None, (), ""),
         help=item.metadata["help"],
+        shell_complete=COMPLETERS.get(item.name),
     )
 
 

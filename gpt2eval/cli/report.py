@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
-from gpt2eval.cli.options import report_options
+from gpt2eval.cli import completing
+from gpt2eval.cli.options import json_option, print_json, report_options
 from gpt2eval.naming import visible
 from gpt2eval.options import ReportOptions
 
 
 @click.command("report")
-@click.argument("results", nargs=-1, required=True)
+@click.argument("results", nargs=-1, required=True, shell_complete=completing.results)
 @click.option(
     "--output",
     default="reports/latest",
@@ -21,8 +22,11 @@ from gpt2eval.options import ReportOptions
     help="Where the report is written.",
 )
 @report_options()
+@json_option
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
-def command(results: tuple[str, ...], output: str, quiet: bool, **values: Any) -> None:
+def command(
+    results: tuple[str, ...], output: str, as_json: bool, quiet: bool, **values: Any
+) -> None:
     """Write the report of finished runs: tables, plots, methods text, references.
 
     RESULTS are directories that `run` wrote, names of checkpoints in results/, or globs. What the
@@ -32,6 +36,7 @@ def command(results: tuple[str, ...], output: str, quiet: bool, **values: Any) -
     gpt2eval report results --output reports/all
     gpt2eval report results/a 'results/b*' --baseline a --intervals
     """  # noqa: D301 (click wants the character itself)
+    from gpt2eval import as_json as shapes
     from gpt2eval.report.folder import check_directory
     from gpt2eval.reporting import report
 
@@ -39,5 +44,8 @@ def command(results: tuple[str, ...], output: str, quiet: bool, **values: Any) -
     page, found = report(results, output, ReportOptions(**values))
     for directory in found.unfinished:
         click.echo(visible(f"left out, since it has not finished: {directory}"), err=True)
-    if not quiet:
+    if as_json:
+        unfinished = found.unfinished
+        print_json("report", shapes.results(found.results, page, unfinished=unfinished))
+    elif not quiet:
         click.echo(f"Report of {len(found.results)} results: {page}")

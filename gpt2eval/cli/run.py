@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt2eval.cli.options import run_options
+from gpt2eval.cli.options import json_option, print_json, run_options
 from gpt2eval.errors import SampleError
 from gpt2eval.options import ReportOptions, RunOptions
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @run_options()
+@json_option
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
-def command(quiet: bool, **values: Any) -> None:
+def command(quiet: bool, as_json: bool, **values: Any) -> None:
     """Score checkpoints on tasks; print a table and write a report.
 
     Without options it scores the two bundled checkpoints on bundled samples. A run that was
@@ -60,11 +61,14 @@ def finish(
             results, failure = error.results, error
     if results:
         # Not before the models are gone: reports and tables bring a hundred megabytes of libraries.
+        from gpt2eval import as_json as shapes
         from gpt2eval.reporting import report_results
         from gpt2eval.terminal.results import show_results
 
         page = report_results(results, options.report, ReportOptions(tasks_dir=options.tasks_dir))
-        if not quiet:
+        if as_json:
+            print_json("run", shapes.results(results, page))
+        elif not quiet:
             show_results(results, page)
     if failure:
         raise failure

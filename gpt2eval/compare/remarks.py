@@ -1,15 +1,13 @@
-"""What is said of comparisons besides their numbers: what is not in them, and all as JSON."""
+"""What is said of comparisons besides their numbers: what is not in them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from gpt2eval.compare.selection import baseline_label, by_task, label
 from gpt2eval.labels import is_bundled
-from gpt2eval.results import Found, finite
-from gpt2eval.types import Comparison, Result
+from gpt2eval.results import Found
+from gpt2eval.types import Result
 
 
 def remarks(found: Found, baseline: str | None = None, group_by: str | None = None) -> list[str]:
@@ -43,13 +41,3 @@ def one_sided(labelled: Sequence[tuple[str, Result]], first: str) -> list[str]:
                     who = name if one is runs[first] else first
                     lines.append(f"{task}: {who} has no {', '.join(lacks)}")
     return list(dict.fromkeys(lines))
-
-
-def as_text(comparisons: Sequence[Comparison], said: Sequence[str]) -> str:
-    """JSON with all numbers in full: {"format", "comparisons", "remarks"}."""
-    content = {
-        "format": 1,
-        "comparisons": [asdict(comparison) for comparison in comparisons],
-        "remarks": list(said),
-    }
-    return json.dumps(finite(content), ensure_ascii=False, indent=2, allow_nan=False)

@@ -17,6 +17,7 @@ from gpt2eval.metrics.likelihood import (
     token_perplexity,
     written_perplexity,
 )
+from gpt2eval.metrics.mauve import mauve
 from gpt2eval.metrics.part import macro, part
 from gpt2eval.metrics.rouge import rouge, rouge_average
 from gpt2eval.metrics.text import first_sentence, first_sentences, split_sentences, text_of
@@ -37,6 +38,7 @@ __all__ = [
     "first_sentence",
     "first_sentences",
     "macro",
+    "mauve",
     "normalize_answer",
     "part",
     "perplexity",

@@ -40,6 +40,7 @@ from gpt2eval.results import (
 from gpt2eval.stats import LEVEL, estimate_all
 from gpt2eval.task import Metric, Protocol, Task, discover
 from gpt2eval.types import (
+    Embed,
     Estimate,
     Record,
     Request,
@@ -244,6 +245,8 @@ def _alike(request: Request, arguments: tuple[Any, ...]) -> bool:
     if isinstance(request, Rolling):
         plain = request.windows == "disjoint" and (request.start, request.end) == (0, None)
         return plain and arguments == (request.text,)
+    if isinstance(request, Embed):  # lm-eval has no such thing
+        return False
     if len(arguments) != 2 or not isinstance(arguments[1], Mapping):
         return False
     prompt, settings = arguments

@@ -59,12 +59,12 @@ AROUND = 20_000
 """Characters on both sides of a stretch, more than a window holds, so that all windows are full."""
 
 
-def characters(
-    name: str, summary: str, dataset: Dataset, unit: str, size: int, stride: int, **more: Any
-) -> Protocol:
-    """The last `size` units of a file as one text, in windows that advance by `stride` tokens.
+def characters(dataset: Dataset, unit: str, millions: int, detail: str) -> tuple[Protocol, ...]:
+    """The end of a file as one text, in windows that advance by 32 tokens, and by 512.
 
-    unit  "bytes" or "characters": what the log-likelihood is divided by
+    unit      "bytes" or "characters": what the log-likelihood is divided by
+    millions  of units: how much of the file is the test split
+    detail    of the first protocol, which claims the paper
 
     The text is cut into 50 stretches of equal length, which intervals resample. Each is a request
     of its own with the text around it: its tokens are those of the whole text, but the tokenizer
@@ -91,19 +91,32 @@ def characters(
             yield Sample(id=str(number), fields=fields)
 
     one = unit.removesuffix("s")
-    return Protocol(
-        name=name,
-        summary=summary,
-        dataset=dataset,
-        samples=samples,
-        requests=lambda sample: stretch(sample, "sliding", stride),
-        metrics=(metrics.bits(f"bits_per_{one}", unit, lambda sample: sample.fields["count"]),),
-        baselines={UNIGRAM: unigram},
-        options={
-            "text": f"last {size} {unit}, as it is",
-            "stride": stride,
-            "prefix": "<|endoftext|>",
-            "context_characters": AROUND,
-        },
-        **more,
+
+    def protocol(name: str, claim: str, stride: int, detail: str) -> Protocol:
+        return Protocol(
+            name=name,
+            summary=f"{claim}last {millions} million {unit}, stride {stride}, bits per {one}",
+            detail=detail,
+            dataset=dataset,
+            samples=samples,
+            requests=lambda sample: stretch(sample, "sliding", stride),
+            metrics=(metrics.bits(f"bits_per_{one}", unit, lambda sample: sample.fields["count"]),),
+            baselines={UNIGRAM: unigram},
+            options={
+                "text": f"last {millions * 1_000_000} {unit}, as it is",
+                "stride": stride,
+                "prefix": "<|endoftext|>",
+                "context_characters": AROUND,
+            },
+        )
+
+    return (
+        protocol("paper", "GPT-2 paper (compatible): ", 32, detail),
+        protocol(
+            "stride-512",
+            "",
+            512,
+            "As @paper in windows that advance by 512 tokens: every token has at least half of"
+            " the model's length as context, and a model that uses it all is a little worse.",
+        ),
     )

@@ -235,6 +235,7 @@ def _divided(found: Sequence[Estimate]) -> str:
     over = _distinct(each.denominator.strip() for each in found)
     signatures = _distinct(each.signature for each in found)
     facts = [f"over {over}" if over else "", f"signature {signatures}" if signatures else ""]
+    facts += [_distinct(each.note for each in found)]
     return "; ".join(filter(None, facts))
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import starmap
 
 from gpt2eval.model import Model
+from gpt2eval.runner.embed import embed
 from gpt2eval.runner.failures import Failed, stop
 from gpt2eval.runner.generate import generate
 from gpt2eval.runner.score import score
-from gpt2eval.types import Generate, Request, Response
+from gpt2eval.types import Embed, Generate, Request, Response, Rolling, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +55,22 @@ def answer(
     """
     wanted = range(len(requests)) if wanted is None else wanted
     scored = [
-        (n, request) for n, request in enumerate(requests) if not isinstance(request, Generate)
+        (n, request) for n, request in enumerate(requests) if isinstance(request, (Score, Rolling))
     ]
     written = [
         (n, request)
         for n, request in enumerate(requests)
         if isinstance(request, Generate) and n in wanted
     ]
+    read = [
+        (n, request)
+        for n, request in enumerate(requests)
+        if isinstance(request, Embed) and n in wanted
+    ]
     if scored:
         found = score(model, scored, batch_size, on_plan, on_failed, parts, wanted)
         yield from starmap(Answer, found)
     if written:
         yield from starmap(Answer, generate(model, written, seed, batch_size, on_plan, on_failed))
+    if read:
+        yield from starmap(Answer, embed(model, read, batch_size, on_plan, on_failed))

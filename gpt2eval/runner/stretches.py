@@ -7,7 +7,7 @@ from collections.abc import Collection, Hashable, Iterable, Sequence
 from gpt2eval.model import Model
 from gpt2eval.runner import generate, score
 from gpt2eval.runner.batches import CPU_TOKENS
-from gpt2eval.types import Generate, Request
+from gpt2eval.types import Generate, Request, Rolling, Score
 
 
 def stretches(
@@ -23,7 +23,7 @@ def stretches(
     parts  as in `answer`
     """
     found = [0] * len(requests)
-    read = [(n, one) for n, one in enumerate(requests) if not isinstance(one, Generate)]
+    read = [(n, one) for n, one in enumerate(requests) if isinstance(one, (Score, Rolling))]
     written = [(n, one) for n, one in enumerate(requests) if isinstance(one, Generate)]
     streams = score.plan(model, read, _ignore)
     batches = score.plan_batches(model, streams, parts, CPU_TOKENS)

@@ -54,6 +54,13 @@ def show_results(results: Sequence[Result], page: Path) -> None:
     for name, subset in dict.fromkeys((r.name, r.data["subset"]) for r in results):
         if subset != "all":
             console.print(Text(f"{name}: subset ({subset})", style="yellow"))
+    for note in dict.fromkeys(
+        f"{result.name}, {metric}: {shown.note}"
+        for result in results
+        for metric, shown in result.metrics.items()
+        if shown.note
+    ):
+        console.print(Text(note, style="yellow"))
     for label, result in zip(checkpoint_labels(results), results, strict=True):
         if failed := result.ledger.get("failed", 0):
             words = f"{failed} of {result.data['selected']} samples failed, not in the numbers"

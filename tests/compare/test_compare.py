@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from gpt2eval.as_json import as_text, comparisons
 from gpt2eval.compare import compare
-from gpt2eval.compare.remarks import as_text, left_out, remarks
+from gpt2eval.compare.remarks import left_out, remarks
 from gpt2eval.compare.selection import find, names, of_tasks
 from gpt2eval.errors import ComparisonError, Gpt2EvalError, UsageError
 from gpt2eval.results import read_records
@@ -346,7 +347,7 @@ def test_a_ruined_checkpoint_still_has_a_p(tmp_path: Path) -> None:
     assert one.candidate_value == one.difference == np.inf
     assert one.p == 1 / 10_001
     assert one.smallest is None
-    assert '"difference": "inf"' in as_text([one], [])
+    assert '"difference": "inf"' in as_text("compare", comparisons([one], []))
 
 
 # ---- the family ---------------------------------------------------------------------------------
@@ -461,7 +462,7 @@ def test_one_seed_has_no_spread(tmp_path: Path) -> None:
 
 def test_json_has_every_number_and_reads_back(two: Path) -> None:
     found = compare(find(("a", "b"), str(two)).results)
-    content = json.loads(as_text(found, ["a remark"]))
+    content = json.loads(as_text("compare", comparisons(found, ["a remark"])))
     assert content["remarks"] == ["a remark"]
     assert [Comparison(**entry) for entry in content["comparisons"]] == found
 

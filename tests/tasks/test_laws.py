@@ -11,7 +11,7 @@ import pytest
 
 from gpt2eval.data import load
 from gpt2eval.task import Metric
-from gpt2eval.types import Generate, Request, Response, Sample, Score
+from gpt2eval.types import Embed, Embedded, Generate, Request, Response, Sample, Score
 from tests.metrics.answers import generated, picked, scored
 from tests.test_task import BUNDLED, PROTOCOLS
 
@@ -61,16 +61,21 @@ def perfect(name: str, sample: Sample) -> list[Response]:
 def certain(sample: Sample, request: Request) -> Response:
     if isinstance(request, Generate):
         return replace(generated(sample.references[0]), logprobs=np.zeros(1, np.float32))
+    if isinstance(request, Embed):
+        rng = np.random.default_rng(list(request.text.encode()))
+        return Embedded(rng.normal(size=8).astype(np.float32), np.zeros(1, np.int32))
     return scored([0.0], [True])
 
 
 def value(metric: Metric, answers: Iterator[tuple[Sample, Sequence[Response]]]) -> float:
+    for module in metric.needs:
+        pytest.importorskip(module)
     rows = [
         np.asarray(metric.stats(sample, responses))
         for sample, responses in answers
         if metric.member is None or metric.member(sample)
     ]
-    return float(metric.value(rows if metric.corpus else np.sum(rows, axis=0)))
+    return float(np.mean(metric.value(rows if metric.corpus else np.sum(rows, axis=0))))
 
 
 def has_samples(metric: Metric, name: str) -> bool:

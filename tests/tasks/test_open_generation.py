@@ -11,10 +11,12 @@ import pytest
 from gpt2eval_tasks import open_generation
 
 import gpt2eval
+from gpt2eval.checkpoint import open_checkpoints
 from gpt2eval.data import load
 from gpt2eval.errors import DataError, UsageError
-from gpt2eval.results import read_records
-from gpt2eval.types import Generate, Score
+from gpt2eval.rescore import rescore_all
+from gpt2eval.results import decode_response, read_records
+from gpt2eval.types import Embed, Embedded, Generate, Score
 from tests.checkpoints import make_checkpoint
 from tests.metrics.answers import generated
 
@@ -64,6 +66,7 @@ def test_requests() -> None:
         "top-p-95": (1, 0, 0.95),
         "sampled": (1, 0, 1),
         "greedy": (0, 0, 1),
+        "mauve": (1, 0, 0.95),
     }
 
 
@@ -189,3 +192,88 @@ def test_human_baseline_and_no_confidence(checkpoint: Path, tmp_path: Path) -> N
     assert human["distinct_1"].value == pytest.approx(6 / 11)
     assert human["seq_rep_4"].value == pytest.approx((2 / 3 + 0) / 2)
     assert human["distinct_1"].low is None
+
+
+def test_vectors_of_texts_of_as_many_words() -> None:
+    (sample,) = open_generation.samples([{"prompt": "Once", "continuation": "upon a\ntime"}])
+    human = Embed("Once upon a\ntime")
+    for written, expected in (
+        (" upon\n a time and a half\n", "Once upon\n a time"),
+        ("upon", "Once upon"),
+        (" \n", "Once"),
+    ):
+        asked = open_generation.ask_vectors(sample, [generated(written)])
+        assert asked == [Embed(expected), human]
+
+
+def test_mauve_without_its_package(
+    tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error before anything is loaded; the other protocols do not need it."""
+    monkeypatch.setattr("gpt2eval.work.find_spec", lambda _name: None)
+    monkeypatch.setattr("gpt2eval.model.load_model", None)
+    with pytest.raises(UsageError) as caught:
+        run(tmp_path, "demo-base", "m*", place)
+    assert str(caught.value) == (
+        "open_generation@mauve: a metric needs a package that is not installed:"
+        " pip install 'gpt2eval[mauve]'"
+    )
+    with pytest.raises(UsageError, match=r"or leave it out: --tasks open_generation@top-k-40,"):
+        run(tmp_path, "demo-base", "*", place)
+    monkeypatch.undo()
+    assert run(tmp_path, "demo-base", "human", place).metrics
+
+
+def test_mauve_is_that_of_its_authors_and_of_transformers(
+    tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the texts in the records: their vectors by transformers, the number by mauve-text.
+
+    The records alone give it again, where the package is.
+    """
+    mauve = pytest.importorskip("mauve")
+    import torch
+    from transformers import AutoTokenizer, GPT2Model
+
+    scorer = open_checkpoints(("demo-tuned",), offline=True)[0].path
+    result = run(tmp_path, "demo-base", "mauve", place, scorer="demo-tuned")
+    assert result.run["scorer"]["name"] == "demo-tuned"
+    tokenizer = AutoTokenizer.from_pretrained(scorer)
+    model = GPT2Model.from_pretrained(scorer, dtype=torch.float32).eval()
+    rows = load(open_generation.PROMPTS, place).rows
+    vectors: dict[str, list[Any]] = {"written": [], "human": []}
+    for record in sorted(records(result), key=lambda record: record.id):
+        row = rows[int(record.id) - 1]
+        words = len(row["continuation"].split())
+        written = " ".join(record.responses[0]["text"].split()[:words])
+        for position, (who, text) in enumerate(
+            (("written", written), ("human", row["continuation"])), 1
+        ):
+            found = decode_response(record.responses[position])
+            assert isinstance(found, Embedded)
+            assert found.truncated == 0
+            assert tokenizer.decode(found.tokens).split() == f"{row['prompt']} {text}".split()
+            with torch.inference_mode():
+                states = model(torch.tensor(found.tokens[None]).long()).last_hidden_state
+            vectors[who].append(states[0, -1].numpy())
+            np.testing.assert_allclose(found.vector, vectors[who][-1], atol=1e-4, rtol=1e-4)
+    values = [
+        mauve.compute_mauve(
+            p_features=np.stack(vectors["written"]),
+            q_features=np.stack(vectors["human"]),
+            seed=seed,
+        ).mauve
+        for seed in (25, 26, 27, 28, 29)
+    ]
+    estimate = result.metrics["mauve"]
+    assert estimate.value == pytest.approx(np.mean(values), abs=1e-4)
+    assert (estimate.low, estimate.high) == (None, None)
+    spread = f"over 5 seeds, whose standard deviation is {np.std(values, ddof=1):.2g}"
+    assert estimate.method.endswith(spread)
+    assert estimate.note == "12 texts say little; it is meant for 1000 or more"
+    (again,) = rescore_all([tmp_path / "results"], data=str(place))
+    assert (again.source, again.note, again.problem) == ("responses", "", "")
+    assert again.metrics == result.metrics
+    monkeypatch.setattr("gpt2eval.work.find_spec", lambda _name: None)
+    (without,) = rescore_all([tmp_path / "results"], data=str(place))
+    assert without.problem.endswith("pip install 'gpt2eval[mauve]'")
