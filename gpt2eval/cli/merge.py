@@ -6,15 +6,16 @@ from typing import Any
 
 import click
 
-from gpt2eval.cli.options import run_options
+from gpt2eval.cli.options import json_option, run_options
 from gpt2eval.cli.run import finish
 from gpt2eval.options import RunOptions, names_but
 
 
 @click.command("merge")
 @run_options(*names_but("shard", "workers", "ray"))
+@json_option
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
-def command(quiet: bool, **values: Any) -> None:
+def command(quiet: bool, as_json: bool, **values: Any) -> None:
     """Put shards together: print a table and write a report, as `run` does.
 
     The options are those that the shards were run with. Nothing is scored; exit code 4 where
@@ -30,4 +31,4 @@ def command(quiet: bool, **values: Any) -> None:
     from gpt2eval.report.folder import check_directory
 
     check_directory(options.report)
-    finish(merge_with, options, quiet)
+    finish("merge", merge_with, options, quiet=quiet, as_json=as_json)

@@ -35,21 +35,28 @@ def command(quiet: bool, as_json: bool, **values: Any) -> None:
     if options.shard is not None:
         with progress_bar(quiet) as progress:
             run_with(options, progress)
-        if not quiet:
+        if as_json:
+            print_json("run", {"shard": options.shard})
+        elif not quiet:
             click.echo(
                 f"Shard {options.shard} is scored. When all are: gpt2eval merge, with the same"
                 " options"
             )
         return
-    finish(run_with, options, quiet)
+    finish("run", run_with, options, quiet=quiet, as_json=as_json)
 
 
 def finish(
-    work: Callable[[RunOptions, Progress], list[Result]], options: RunOptions, quiet: bool
+    name: str,
+    work: Callable[[RunOptions, Progress], list[Result]],
+    options: RunOptions,
+    *,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
-    """Do work that has results; print their table and write their report, also of incomplete ones.
+    """Do the work of the command of that name; print its results, and write their report.
 
-    Raises what the work raises.
+    Raises what the work raises, once what it left is shown.
     """
     from gpt2eval.terminal.progress import progress_bar
 
@@ -67,7 +74,7 @@ def finish(
 
         page = report_results(results, options.report, ReportOptions(tasks_dir=options.tasks_dir))
         if as_json:
-            print_json("run", shapes.results(results, page))
+            print_json(name, shapes.results(results, page))
         elif not quiet:
             show_results(results, page)
     if failure:
