@@ -41,6 +41,7 @@ def arguments_of(command: str, place: Path, checkpoint: Path) -> list[str]:
     score = [*tiny, "--tasks", "lambada@openai", "--data", data, "--device", "cpu"]
     known: dict[str, list[str]] = {
         "run": [*score, "--output", a, "--report", str(place / "report")],
+        "merge": [*score, "--output", a, "--report", str(place / "report")],
         "report": [a, b, "--output", str(place / "report")],
         "compare": [a, b],
         "check": [b, "--baseline", a],

@@ -24,7 +24,7 @@ from gpt2eval.options import RunOptions, Shard
 from gpt2eval.rescore import rescore_all
 from gpt2eval.results import find_results, locked, read_records, read_vocabulary
 from gpt2eval.runner import stretches
-from gpt2eval.types import Generate, Score
+from gpt2eval.types import Embed, Generate, Score
 from gpt2eval.verify import verify_all
 from tests.checkpoints import make_checkpoint
 
@@ -169,13 +169,16 @@ def test_shards_share_the_tokens_not_the_rows(
     """No stretch is further from its share than a batch, or a text that is written."""
     texts = [Score(f"{n} harbour", " is deep" * (1 + n % 9)) for n in range(300)]
     written = [Generate(f"{n} once upon", 3 + n % 20) for n in range(60)]
-    requests = [*texts, *written]
+    vectors = [Embed(f"{n} once upon a time" + " a" * (n % 5)) for n in range(60)]
+    requests = [*texts, *written, *vectors]
+    letters = [len(one.text) for one in vectors]
     lengths = [len(tiny_model.encode([one.context + one.continuation])[0]) - 1 for one in texts]
     sizes = [len(tiny_model.encode([one.prompt])[0]) + one.max_new_tokens for one in written]
     for count in (1, 2, 7):
         found = stretches(tiny_model, requests, None, count)
         assert len(found) == len(requests)
-        for weights, numbers, most in ((lengths, found[:300], 80), (sizes, found[300:], 30)):
+        parts = (lengths, found[:300], 80), (sizes, found[300:360], 30), (letters, found[360:], 30)
+        for weights, numbers, most in parts:
             shares = [0] * count
             for weight, number in zip(weights, numbers, strict=True):
                 shares[number] += weight

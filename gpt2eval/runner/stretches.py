@@ -17,8 +17,9 @@ def stretches(
 
     A stretch is some of the batches that `answer` makes on a processor, one after the other, so
     that no two stretches need the same one; and as large a part of the texts that are written,
-    which take longer a token, and of those that become vectors. What a request is in depends on the requests, the tokenizer and the
-    model's width, not on the device nor on the batch size: processes anywhere find the same.
+    which take longer a token, and of those that become vectors. What a request is in depends on the
+    requests, the tokenizer and the model's width, not on the device nor on the batch size:
+    processes anywhere find the same.
 
     parts  as in `answer`
     """
