@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gpt2eval.audit.types import ModelAudit
     from gpt2eval.check import Check as GateCheck
+    from gpt2eval.compare.best import Best
     from gpt2eval.doctor import Finding
     from gpt2eval.options import RunOptions
+    from gpt2eval.outlook import Outlook
+    from gpt2eval.overlap import Overlap
     from gpt2eval.peers.importing import Imported
     from gpt2eval.rescore import Rescored
     from gpt2eval.selfcheck import Check
     from gpt2eval.task import Metric, Protocol, Task
-    from gpt2eval.types import Comparison, Result
+    from gpt2eval.types import Comparison, Result, Split
     from gpt2eval.verify import Verified
 
 FORMAT = 1
@@ -143,9 +146,27 @@ def results(found: Sequence[Result], page: Path | None, **more: Any) -> dict[str
     }
 
 
-def comparisons(found: Sequence[Comparison], said: Sequence[str]) -> dict[str, Any]:
-    """`gpt2eval compare`."""
-    return {"comparisons": found, "remarks": said}
+def comparisons(
+    found: Sequence[Comparison], said: Sequence[str], splits: Sequence[Split] = ()
+) -> dict[str, Any]:
+    """`gpt2eval compare`, with the scores on clean and overlapping samples where it has them."""
+    return {"comparisons": found, "remarks": said, **({"splits": splits} if splits else {})}
+
+
+def best(chosen: Best, said: Sequence[str]) -> dict[str, Any]:
+    """`gpt2eval best`."""
+    return {"best": chosen, "set": chosen.members, "remarks": said}
+
+
+def overlap(found: Overlap, path: str) -> dict[str, Any]:
+    """`gpt2eval overlap`: what the file holds, and where it is."""
+    content = {item.name: getattr(found, item.name) for item in fields(found)}
+    return {**content, "path": path}
+
+
+def outlook(found: Sequence[Outlook]) -> dict[str, Any]:
+    """`gpt2eval run --dry-run`."""
+    return {"runs": found}
 
 
 def gate(checks: Sequence[GateCheck], passed: bool) -> dict[str, Any]:

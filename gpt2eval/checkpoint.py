@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from glob import glob, has_magic
 from importlib.resources import files
 from math import prod
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import CheckpointError
+from gpt2eval.naming import checkpoint_name, natural_key
 from gpt2eval.naming import safe_name as safe_name
 from gpt2eval.pickled import check_pickle
 
@@ -121,7 +123,7 @@ def _open(source: str | Path, offline: bool) -> Checkpoint:
         for path in weights:
             check_pickle(path)
     return Checkpoint(
-        name=safe_name(str(source) if revision else directory.resolve().name),
+        name=safe_name(str(source)) if revision else checkpoint_name(directory.resolve()),
         path=directory,
         config=config,
         weights=weights,
@@ -134,22 +136,91 @@ def _open(source: str | Path, offline: bool) -> Checkpoint:
 
 
 def open_checkpoints(sources: Sequence[str | Path], *, offline: bool = False) -> list[Checkpoint]:
-    """Open several checkpoints and give them names that differ."""
-    opened = [open_checkpoint(source, offline=offline) for source in sources]
-    names = [checkpoint.name for checkpoint in opened]
-    if len(set(names)) < len(names):
-        # checkpoint-500 of two runs: the parent directory tells them apart.
-        names = [
-            safe_name(f"{c.path.resolve().parent.name}-{c.name}")
-            if names.count(c.name) > 1
-            else c.name
-            for c in opened
+    """Open several checkpoints and give them names that differ; sources may be globs."""
+    return [checkpoint for group in open_groups(sources, offline=offline) for checkpoint in group]
+
+
+def open_groups(
+    sources: Sequence[str | Path], *, names: Sequence[str] = (), offline: bool = False
+) -> list[list[Checkpoint]]:
+    """The checkpoints of each source, with names that differ from all others.
+
+    sources  directories, hub ids, bundled names, and globs over directories
+    names    one for each source, or ""; a source with a name is one checkpoint
+    """
+    opened = [_open_all(str(source), offline) for source in sources]
+    given = names or [""] * len(sources)
+    for source, found, name in zip(sources, opened, given, strict=True):
+        if name and len(found) > 1:
+            raise CheckpointError(
+                f"{str(source)!r} is {len(found)} checkpoints, which cannot all be called {name!r};"
+                " leave the name out, or give the path of one of them"
+            )
+    every = [
+        (checkpoint, name)
+        for found, name in zip(opened, given, strict=True)
+        for checkpoint in found
+    ]
+    told_apart = iter(_told_apart([one for one, _ in every], [name for _, name in every]))
+    return [[replace(one, name=next(told_apart)) for one in found] for found in opened]
+
+
+def _open_all(source: str, offline: bool) -> list[Checkpoint]:
+    """The checkpoint of a source, or all that a glob matches."""
+    places = expand(source)
+    if places == [source]:
+        return [open_checkpoint(source, offline=offline)]
+    opened, problems = [], []
+    for place in places:
+        try:
+            opened.append(open_checkpoint(place, offline=offline))
+        except CheckpointError as error:
+            problems.append(str(error))
+    if problems:
+        more = f"\n  and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise CheckpointError(
+            f"{source!r} matches {len(places)} paths, of which {len(problems)} cannot be scored;"
+            " narrow it, or name the checkpoints one by one:\n  " + "\n  ".join(problems[:5]) + more
+        )
+    return opened
+
+
+def expand(source: str) -> list[str]:
+    """What a glob matches, in the order of training steps; anything else is itself.
+
+    Raises CheckpointError for a glob that matches nothing.
+    """
+    path = Path(source).expanduser()
+    if not has_magic(source) or path.exists():
+        return [source]
+    found = sorted(glob(str(path), recursive=True), key=natural_key)
+    if not found:
+        raise CheckpointError(
+            f"{source!r} matches nothing here ({Path.cwd()}); expected a glob over checkpoints such"
+            " as 'runs/*/checkpoint-*', in quotation marks"
+        )
+    return found
+
+
+def _told_apart(opened: Sequence[Checkpoint], given: Sequence[str]) -> list[str]:
+    """Names that differ: of those that are alike, as much more of the path as it takes.
+
+    given  names that are not to be changed, or ""
+    """
+    places = [checkpoint.path.resolve() for checkpoint in opened]
+    names = [name or checkpoint.name for name, checkpoint in zip(given, opened, strict=True)]
+    for parts in range(2, max((len(place.parts) for place in places), default=0)):
+        clashing = [
+            number
+            for number, name in enumerate(names)
+            if len({places[n] for n, other in enumerate(names) if other == name}) > 1
         ]
-    unique = []
-    for number, (checkpoint, name) in enumerate(zip(opened, names, strict=True)):
-        if name in names[:number]:
-            name = f"{name}-{number + 1}"
-        unique.append(replace(checkpoint, name=name))
+        for number in clashing:
+            if not given[number] and not opened[number].revision:
+                names[number] = checkpoint_name(places[number], parts)
+    unique: list[str] = []
+    for number, name in enumerate(names):
+        unique.append(f"{name}-{number + 1}" if name in unique else name)
     return unique
 
 

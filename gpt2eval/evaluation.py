@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt2eval import shards
-from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoints
+from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_groups
 from gpt2eval.digests import digest_items
-from gpt2eval.errors import MissingError, SampleError
+from gpt2eval.errors import MissingError, SampleError, UsageError
 from gpt2eval.estimates import baselines, estimates
+from gpt2eval.experiment import Entry, Experiment, described, of_options, read_experiment
 from gpt2eval.options import RunOptions, Shard
 from gpt2eval.provenance import checkpoint_section, run_section, signature
 from gpt2eval.published import rows
@@ -57,53 +58,81 @@ class Silent:
 def run(
     *,
     models: str | Path | Sequence[str | Path] = (),
-    tasks: str = "core",
+    tasks: str | None = None,
+    experiment: str | Path | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> list[Result]:
     """Score checkpoints on tasks, and keep the results.
 
-    models    directories, hub ids, or bundled names; none: the bundled demo checkpoints
-    tasks     names, groups and globs with commas, each with an optional `@protocol`
-    options   the fields of `gpt2eval.options.RunOptions`: data, output, limit, dtype, device, ...
+    models      directories, globs over them, hub ids, or bundled names; none: those of the
+                experiment, or the bundled demo checkpoints
+    tasks       names, groups and globs with commas, each with an optional `@protocol`; none: those
+                of the experiment, or `core`
+    experiment  a YAML file of models, tasks and options, see `gpt2eval.experiment`; what is given
+                beside it replaces what it says
+    options     the fields of `gpt2eval.options.RunOptions`: data, output, limit, dtype, device, ...
 
     Returns one Result for each checkpoint and task@protocol. Runs that are complete in the output
     directory are read, not repeated; interrupted ones go on. Raises Gpt2EvalError for anything that
     is wrong with the input, before a model is loaded where possible; and SampleError, once all is
     saved, where more samples failed than `max_failed`: it has the results.
     """
-    given = (str(models),) if isinstance(models, (str, Path)) else tuple(map(str, models))
-    return run_with(RunOptions(models=given, tasks=tasks, **options), progress or Silent())
+    given = dict(options)
+    if isinstance(models, (str, Path)):
+        given["models"] = (str(models),)
+    elif models:
+        given["models"] = tuple(map(str, models))
+    if tasks is not None:
+        given["tasks"] = tasks
+    if experiment is not None:
+        return run_experiment(read_experiment(experiment, given), progress or Silent())
+    return run_with(RunOptions(**given), progress or Silent())
 
 
 def run_with(options: RunOptions, progress: Progress) -> list[Result]:
-    """`run` with its options as one value.
+    """`run` with its options as one value."""
+    return run_experiment(of_options(options), progress)
+
+
+def run_experiment(experiment: Experiment, progress: Progress) -> list[Result]:
+    """`run` with all that it is given as one value.
 
     With `shard` the results are those that were there before: the shard has none of its own.
     """
-    options, checkpoints, work = prepare(options)
+    options = experiment.options
+    if experiment.particular and (options.ray is not None or (options.workers or 1) > 1):
+        raise UsageError(
+            f"--{'workers' if options.ray is None else 'ray'}: the experiment file has models or"
+            " tasks with names or options of their own, which workers are not told; leave it out,"
+            " use --shard, or make a file of each kind"
+        )
+    models, work = prepare_all(experiment)
     prepare_output(Path(options.output))
     if options.shard is not None:
         before: list[Result] = []
-        for checkpoint in checkpoints:
-            directories = directories_of(checkpoint, work, options)
-            _run_shard(checkpoint, work, directories, options, progress)
+        for checkpoint, own in models:
+            directories = directories_of(checkpoint, work, own)
+            _run_shard(checkpoint, work, directories, own, progress)
             before += _results(directories)
         return before
+    named = replace(options, models=options.models or BUNDLED)
+    checkpoints = [checkpoint for checkpoint, _ in models]
     if options.ray is not None:
         from gpt2eval import cluster
 
-        cluster.spread(options, checkpoints, work, progress)
+        cluster.spread(named, checkpoints, work, progress)
     elif (options.workers or 1) > 1:
         from gpt2eval import workers
 
-        workers.spread(options, checkpoints, work, progress)
+        workers.spread(named, checkpoints, work, progress)
     results: list[Result] = []
     hopeless: list[str] = []
-    for checkpoint in checkpoints:
-        directories = directories_of(checkpoint, work, options)
-        hopeless += complete(checkpoint, work, directories, options, progress)
+    for checkpoint, own in models:
+        directories = directories_of(checkpoint, work, own)
+        hopeless += complete(checkpoint, work, directories, own, progress)
         results += _results(directories)
+    results = described(results, experiment)
     _check_failed(results, hopeless, options.max_failed)
     return results
 
@@ -145,12 +174,45 @@ def merge_with(options: RunOptions, progress: Progress) -> list[Result]:
 
 def prepare(options: RunOptions) -> tuple[RunOptions, list[Checkpoint], list[Work]]:
     """All that a command asks for, read and checked; the options name every checkpoint."""
-    options = replace(options, models=options.models or BUNDLED)
-    chosen = select(options.tasks, discover(options.tasks_dir))
-    checkpoints = open_checkpoints(options.models, offline=options.offline)
-    place = options.data or ("bundled" if set(options.models) <= set(BUNDLED) else "hub")
-    work = with_scorer(load_work(chosen, place, options), options)
-    return options, checkpoints, work
+    models, work = prepare_all(of_options(options))
+    named = replace(options, models=options.models or BUNDLED)
+    return named, [checkpoint for checkpoint, _ in models], work
+
+
+def prepare_all(experiment: Experiment) -> tuple[list[tuple[Checkpoint, RunOptions]], list[Work]]:
+    """The checkpoints of an experiment, each with its options, and what all of them are asked."""
+    options = experiment.options
+    entries = experiment.models or [Entry(name) for name in BUNDLED]
+    tasks = discover(options.tasks_dir)
+    together: dict[RunOptions, list[str]] = {}  # what is loaded in one go shares its data
+    for entry in experiment.tasks:
+        together.setdefault(experiment.own(entry), []).append(entry.what)
+    chosen = [(select(",".join(names), tasks), own) for own, names in together.items()]
+    opened_groups = open_groups(
+        [entry.what for entry in entries],
+        names=[entry.name for entry in entries],
+        offline=options.offline,
+    )
+    bundled = all(entry.what in BUNDLED for entry in entries)
+    place = options.data or ("bundled" if bundled else "hub")
+    work: list[Work] = []
+    for asked, own in chosen:
+        work += [item for item in load_work(asked, place, own) if not _same(item, work)]
+    models = [
+        (checkpoint, experiment.own(entry))
+        for entry, group in zip(entries, opened_groups, strict=True)
+        for checkpoint in group
+    ]
+    return models, with_scorer(work, options)
+
+
+def _same(item: Work, others: Sequence[Work]) -> bool:
+    """Whether a task is there already, with the very same samples and requests."""
+    return any(
+        (item.name, item.protocol.options, item.provenance, item.requests)
+        == (other.name, other.protocol.options, other.provenance, other.requests)
+        for other in others
+    )
 
 
 def _check_failed(results: list[Result], hopeless: Sequence[str], allowed: str) -> None:

@@ -9,7 +9,9 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import PurePath
 
+from gpt2eval.naming import training_step as step_in
 from gpt2eval.types import Result
 
 
@@ -63,6 +65,26 @@ def question(result: Result) -> str:
     parts = [result.name, task.get("version"), task.get("options", {}), is_bundled(result)]
     parts += [data.get(key) for key in ("sha256", "subset", "available", "selected")]
     return json.dumps(parts, sort_keys=True, default=str)
+
+
+def training_step(result: Result) -> tuple[str, int] | None:
+    """The run that a checkpoint belongs to and its step.
+
+    They are those of the experiment file, if one was given; else from its name or its path.
+    """
+    checkpoint = result.checkpoint
+    name = str(checkpoint.get("name", ""))
+    path = PurePath(str(checkpoint.get("path", "")))
+    told = checkpoint.get("step")
+    for text, elsewhere in ((name, path.parent.name), (path.name, path.parent.name)):
+        found = step_in(text)
+        if found or told is not None:
+            run, step = found or ("", 0)
+            named = " ".join(
+                str(checkpoint[key]) for key in ("variant", "seed") if key in checkpoint
+            )
+            return named or run or elsewhere or "checkpoint", step if told is None else int(told)
+    return None
 
 
 def is_bundled(result: Result) -> bool:

@@ -1,4 +1,4 @@
-"""The options of runs and of reports, declared once, for the command line and the Python API."""
+"""The options of runs and of reports, declared once: command line, experiment file, Python API."""
 
 from __future__ import annotations
 
@@ -52,16 +52,21 @@ class RunOptions:
     """What to score, on what, and where the results go. Raises UsageError for values out of range.
 
     The metadata of each field make its command-line flag: `help`, `metavar`, `flag` where the flag
-    is not the field's name, and `multiple`, and `auto` where that word stands for None.
+    is not the field's name, and `multiple`, and `auto` where that word stands for None. And its key
+    in an experiment file: `per` says whether a "model" or a "task" may have a value of its own,
+    `place` that the text is a "directory" or a "checkpoint", which is looked for beside the file,
+    `number` that a number is as good as a text.
     """
 
     models: tuple[str, ...] = _option(
-        "Checkpoint: a directory, a hub id, or demo-base / demo-tuned. May be given several times."
+        "Checkpoint: a directory, a glob ('runs/*/checkpoint-*'), a hub id, or demo-base /"
+        " demo-tuned. May be given several times."
         "  [default: the two bundled checkpoints]",
         default=(),
         flag="--model",
         metavar="CHECKPOINT",
         multiple=True,
+        place="checkpoint",
     )
     tasks: str = _option(
         "Tasks, groups or globs, with commas: core, wikitext2@lm-eval, 'lambada@*'.",
@@ -72,28 +77,41 @@ class RunOptions:
         "Directory with benchmark files, 'bundled' for the sample texts, or 'hub'."
         "  [default: bundled for bundled checkpoints, else hub]",
         metavar="DIR",
+        place="directory",
     )
-    output: str = _option("Where results are kept.", default="results", metavar="DIR")
+    output: str = _option(
+        "Where results are kept.", default="results", metavar="DIR", place="directory"
+    )
     report: str = _option(
-        "Where the report of this run is written.", default="reports/latest", metavar="DIR"
+        "Where the report of this run is written.",
+        default="reports/latest",
+        metavar="DIR",
+        place="directory",
     )
     limit: int | None = _option(
         "Score a random subset of N samples a task; smaller ones lie inside larger ones.",
         metavar="N",
+        per="task",
     )
-    limit_first: int | None = _option("Score the first N samples a task.", metavar="N")
+    limit_first: int | None = _option("Score the first N samples a task.", metavar="N", per="task")
     num_fewshot: int | None = _option(
         "Examples before each question, for tasks that have some.  [default: the protocol's own]",
         metavar="N",
+        per="task",
     )
     batch_size: int | None = _option(
         "Most sequences in a batch, or auto: as many as fit; fewer where memory runs out."
         "  [default: auto]",
         metavar="N",
         auto=True,
+        per="model",
     )
-    dtype: str = _option(f"Precision of the weights: {', '.join(DTYPES)}.", default="float32")
-    device: str = _option("Where to compute: auto, cpu, cuda, cuda:N or mps.", default="auto")
+    dtype: str = _option(
+        f"Precision of the weights: {', '.join(DTYPES)}.", default="float32", per="model"
+    )
+    device: str = _option(
+        "Where to compute: auto, cpu, cuda, cuda:N or mps.", default="auto", per="model"
+    )
     seed: int = _option(
         "Seed of sampled texts, examples, --limit and the intervals.",
         default=0,
@@ -103,14 +121,16 @@ class RunOptions:
         "How many samples of a task may fail, N or P%, before the exit code is 4.",
         default="0",
         metavar="N|P%",
+        number=True,
     )
     scorer: str | None = _option(
         "Checkpoint that scores what the models write, where a task asks for it: open_generation."
         "  [default: each model itself]",
         metavar="CHECKPOINT",
+        place="checkpoint",
     )
     tasks_dir: str | None = _option(
-        "Directory with your own task files.  [default: ./tasks]", metavar="DIR"
+        "Directory with your own task files.  [default: ./tasks]", metavar="DIR", place="directory"
     )
     offline: bool = _option("Never use the network.", default=False)
     shard: str | None = _option(
@@ -188,6 +208,9 @@ class ReportOptions:
         metavar="STYLE",
     )
     intervals: bool = _option("Print intervals in the LaTeX tables too.", default=False)
+    experiment: str | None = _option(
+        "Experiment file that says the steps of checkpoints.", metavar="FILE"
+    )
     allow_intersection: bool = _option(
         "Compare the samples that both have where data or subset differ.", default=False
     )

@@ -32,7 +32,7 @@ from typing import Any, TextIO
 
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import StoreError, UsageError
-from gpt2eval.naming import safe_name, safe_task
+from gpt2eval.naming import natural_key, safe_name, safe_task
 from gpt2eval.shapes import misshapen
 from gpt2eval.types import (
     Embedded,
@@ -637,7 +637,7 @@ def find_results(names: Sequence[str | Path], output: str | Path = "results") ->
     for name in map(str, names):
         places = _places(name, Path(output))
         ended, torn = (
-            sorted({run for place in places for run in _holding(place, file)})
+            sorted({run for place in places for run in _holding(place, file)}, key=_in_order)
             for file in (RESULT, RECORDS)
         )
         known = set(ended)
@@ -651,6 +651,11 @@ def find_results(names: Sequence[str | Path], output: str | Path = "results") ->
     return Found(_each_once(results), list(unfinished.values()))
 
 
+def _in_order(run: Path) -> list[tuple[int, int, str]]:
+    """checkpoint-500 before checkpoint-1000."""
+    return natural_key(str(run))
+
+
 def _places(name: str, output: Path) -> list[Path]:
     """What a name leads to: as it stands, or below the output directory if that has no results.
 
@@ -661,7 +666,7 @@ def _places(name: str, output: Path) -> list[Path]:
         if path.exists() or not has_magic(str(path)):
             places = [path] if path.exists() else []
         else:
-            places = [Path(found) for found in sorted(glob(str(path), recursive=True))]
+            places = sorted(map(Path, glob(str(path), recursive=True)), key=_in_order)
         if any(_holding(place, RESULT) for place in places):
             return places
         known += places

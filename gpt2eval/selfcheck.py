@@ -80,17 +80,14 @@ def selfcheck(options: RunOptions, progress: Progress) -> list[Check]:
     numbers were published of are not there.
     """
     checks: list[Check] = []
-    sources = options.models or BUNDLED
-    for source, checkpoint in zip(
-        sources, open_checkpoints(sources, offline=options.offline), strict=True
-    ):
+    for checkpoint in open_checkpoints(options.models or BUNDLED, offline=options.offline):
         recorded = _recorded(checkpoint)
         if recorded is not None:
             progress.begin(f"{checkpoint.name}: selfcheck")
             model = load_model(checkpoint, options.device, options.dtype)
             checks += _compare(model, recorded, options)
         else:
-            checks += _published(source, checkpoint, options, progress)
+            checks += _published(checkpoint.source, checkpoint, options, progress)
     return checks
 
 

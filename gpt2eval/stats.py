@@ -7,7 +7,7 @@ document) are drawn together. Random numbers come from the generator that is pas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, sqrt
 from statistics import NormalDist
@@ -316,22 +316,30 @@ def resample(
     nothing = np.zeros((n, 0), np.float32)
     together = np.hstack([nothing, *(systems[number].astype(np.float32) for number in whole)])
     ends = np.cumsum([systems[number].shape[1] for number in whole])[:-1]
+    for rows, drawn in draws(n, rng, resamples):
+        # One product a system: side by side in one matrix the last bits would depend on the others.
+        for number, units in enumerate(systems):
+            if number not in whole:
+                sums[number][rows] = drawn @ units
+        if whole:  # but sums of whole numbers have no last bits
+            parts = np.split(drawn.astype(np.float32) @ together, ends, axis=1)
+            for number, part in zip(whole, parts, strict=True):
+                sums[number][rows] = part
+    return sums
+
+
+def draws(
+    n: int, rng: np.random.Generator, resamples: int = RESAMPLES
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """How often each of n units is in a resample: some resamples at a time, [rows, n]."""
     block = max(1, CELLS // n)
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
         # How often each unit was drawn, times its statistics: n numbers are read in order, where
         # gathering the drawn rows would copy n * k numbers from all over memory.
         cells = rng.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
-        drawn = np.bincount(cells.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
-        # One product a system: side by side in one matrix the last bits would depend on the others.
-        for number, units in enumerate(systems):
-            if number not in whole:
-                sums[number][start : start + rows] = drawn @ units
-        if whole:  # but sums of whole numbers have no last bits
-            parts = np.split(drawn.astype(np.float32) @ together, ends, axis=1)
-            for number, part in zip(whole, parts, strict=True):
-                sums[number][start : start + rows] = part
-    return sums
+        drawn = np.bincount(cells.ravel(), minlength=rows * n).reshape(rows, n)
+        yield slice(start, start + rows), drawn.astype(np.float64)
 
 
 def exact_in_float32(numbers: NDArray[np.float64], most: float) -> bool:

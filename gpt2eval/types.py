@@ -300,3 +300,17 @@ class Comparison:
     def significant(self, alpha: float = 0.05) -> bool:
         """Whether the corrected p-value is below `alpha`."""
         return self.p_corrected is not None and self.p_corrected < alpha
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One metric of a checkpoint on kinds of samples: "all", "clean" and "overlapping" ones.
+
+    Clean samples are those that a training corpus does not hold; see `gpt2eval overlap`. A kind
+    that no sample is of is not there.
+    """
+
+    task: str
+    checkpoint: str
+    metric: str
+    estimates: Mapping[str, Estimate]

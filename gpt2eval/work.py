@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt2eval.checkpoint import Checkpoint, open_checkpoints
+from gpt2eval.checkpoint import Checkpoint, open_checkpoint
 from gpt2eval.data import Loaded, lacking, load
 from gpt2eval.errors import MACHINE, DataError, Gpt2EvalError, TaskError, UsageError, reason_of
 from gpt2eval.fewshot import count_examples, with_examples
@@ -151,7 +151,7 @@ def with_scorer(work: list[Work], options: RunOptions) -> list[Work]:
             f"--scorer {options.scorer!r}: none of the tasks has texts that a second checkpoint"
             f" scores ({', '.join(item.name for item in work)}); leave it out"
         )
-    (scorer,) = open_checkpoints((options.scorer,), offline=options.offline)
+    scorer = open_checkpoint(options.scorer, offline=options.offline)
     return [replace(item, scorer=scorer) if item.protocol.followup else item for item in work]
 
 

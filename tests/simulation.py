@@ -7,6 +7,7 @@ functions with fewer repetitions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
@@ -24,6 +25,7 @@ from gpt2eval.significance import (
     welch,
 )
 from gpt2eval.stats import percentiles, resample
+from gpt2eval.winner import choose
 
 RESAMPLES = 999
 Random = np.random.Generator
@@ -155,6 +157,86 @@ def mcnemar_finds(rng: Random, n: int = 1000, share: float = 0.1) -> bool:
     return mcnemar(won, differing - won) < 0.05
 
 
+# ---- the best of many ---------------------------------------------------------------------------
+
+Systems = tuple[list[np.ndarray], np.ndarray]
+"""Statistics [units, 2] of each system, and the true score of each; higher is better."""
+
+
+def choice_of_answers(rng: Random, count: int = 10, n: int = 200, gap: float = 0.0) -> Systems:
+    """Right or wrong on samples that are as hard for all; each system worse than the one before."""
+    from scipy import stats
+
+    truth = 0.5 - gap * np.arange(count)
+    hard = sqrt(0.8) * rng.normal(size=(n, 1)) + sqrt(0.2) * rng.normal(size=(n, count))
+    right = (hard < stats.norm.ppf(truth)).astype(float)
+    return [np.stack([column, np.ones(n)], 1) for column in right.T], truth
+
+
+def choice_of_documents(rng: Random, count: int = 10, n: int = 62, gap: float = 0.0) -> Systems:
+    """Language models on documents of very different lengths; the score is minus the loss."""
+    words = np.ceil(rng.lognormal(4, 0.8, n))
+    hard = rng.normal(3.5, 0.4, n)
+    own = rng.laplace(0, 0.1, (count, n))
+    losses = [(hard + own[k] + gap * k) * words for k in range(count)]
+    return [np.stack([-loss, words], 1) for loss in losses], -3.5 - gap * np.arange(count)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """What became of many choices.
+
+    covered   share of sets that hold the first system, which no other beats
+    members   of a set, on average
+    interval  share of intervals that hold the true score of what was chosen
+    naive, corrected  mean of the stated score less the true one of what was chosen
+    error     standard error of `naive`
+    """
+
+    covered: float
+    members: float
+    interval: float
+    naive: float
+    corrected: float
+    error: float
+
+
+def repeated_choices(
+    make: Callable[[Random], Systems], repetitions: int, seed: int = 1
+) -> Repeated:
+    """Choose again and again among systems whose truth is known."""
+    rng = np.random.default_rng(seed)
+    covered, members, held, naive, corrected = [], [], [], [], []
+    for _ in range(repetitions):
+        systems, truth = make(rng)
+        found = choose(systems, _ratio, rng, resamples=RESAMPLES)
+        true = float(truth[found.best])
+        covered.append(0 in found.members())
+        members.append(len(found.members()))
+        held.append(found.low <= true <= found.high)
+        naive.append(float(found.scores[found.best]) - true)
+        corrected.append(found.corrected - true)
+    return Repeated(
+        float(np.mean(covered)),
+        float(np.mean(members)),
+        float(np.mean(held)),
+        float(np.mean(naive)),
+        float(np.mean(corrected)),
+        float(np.std(naive) / sqrt(repetitions)),
+    )
+
+
+CHOICES: dict[str, Callable[[Random], Systems]] = {
+    "2 equal accuracies, 200 samples": lambda rng: choice_of_answers(rng, 2),
+    "10 equal accuracies, 200 samples": choice_of_answers,
+    "10 accuracies a point apart, 200 samples": lambda rng: choice_of_answers(rng, gap=0.01),
+    "20 equal accuracies, 1000 samples": lambda rng: choice_of_answers(rng, 20, 1000),
+    "10 equal losses, 20 documents": lambda rng: choice_of_documents(rng, n=20),
+    "10 equal losses, 62 documents": choice_of_documents,
+    "10 losses 0.02 nats apart, 62 documents": lambda rng: choice_of_documents(rng, gap=0.02),
+    "10 equal losses, 500 documents": lambda rng: choice_of_documents(rng, n=500),
+}
+
 FALSE_POSITIVES: dict[str, Callable[[Random], bool]] = {
     "exact McNemar, 200 samples, 40 differ": mcnemar_rejects,
     "unpaired z-test, the same samples": unpaired_rejects,
@@ -184,4 +266,13 @@ if __name__ == "__main__":
         print(title)
         for name, outcome in cases.items():
             print(f"  {name}: {100 * rate(outcome, 10_000):.2f} %", flush=True)
+    print("the best of many: set covers, members, interval holds, bias of the maximum, corrected")
+    for name, make in CHOICES.items():
+        found = repeated_choices(make, 2_000)
+        print(
+            f"  {name}: {100 * found.covered:.1f} %, {found.members:.1f},"
+            f" {100 * found.interval:.1f} %, {found.naive:+.4f},"
+            f" {found.corrected:+.4f} (standard error {found.error:.4f})",
+            flush=True,
+        )
     print(f"smallest difference shown: {100 * rate(mcnemar_finds, 10_000):.2f} %")

@@ -86,7 +86,7 @@ def test_names_differ(tiny_checkpoint: Path, tmp_path: Path) -> None:
     assert names == ["run-a-checkpoint-500", "run-b-checkpoint-500", "tiny"]
     thrice = [c.name for c in open_checkpoints([places[0]] * 3)]
     assert len(set(thrice)) == 3
-    assert open_checkpoints([places[0]])[0].name == "checkpoint-500"
+    assert open_checkpoints([places[0]])[0].name == "run-a-checkpoint-500", "alone as well"
 
 
 def test_trailing_dot_and_slash_do_not_matter(copy: Path) -> None:
@@ -545,3 +545,37 @@ def test_any_config(tiny_checkpoint: Path, tmp_path_factory: Any, changes: dict[
     path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **changes}), "utf-8")
     with suppress(CheckpointError):
         open_checkpoint(directory)
+
+
+# ---- globs and names ----------------------------------------------------------------------------
+
+
+def test_a_glob_is_in_the_order_of_steps(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    names = ("b10/checkpoint-500", "b2/checkpoint-20000", "b2/checkpoint-3000", "b2/step20k")
+    for name in names:
+        shutil.copytree(tiny_checkpoint, tmp_path / name)
+    found = [c.name for c in open_checkpoints([f"{tmp_path}/b*/*"])]
+    assert found == [
+        "b2-checkpoint-3000",
+        "b2-checkpoint-20000",
+        "b2-step20k",
+        "b10-checkpoint-500",
+    ]
+    found = [c.name for c in open_checkpoints([f"{tmp_path}/b*/checkpoint-500", tiny_checkpoint])]
+    assert found == ["b10-checkpoint-500", "tiny"]
+
+
+def test_names_grow_until_they_differ(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    places = [tmp_path / x / "seed1" / "checkpoint-5" for x in ("x", "y")]
+    for place in [*places, tmp_path / "z" / "final", tmp_path / "w" / "final"]:
+        shutil.copytree(tiny_checkpoint, place)
+    assert [c.name for c in open_checkpoints([places[0]])] == ["seed1-checkpoint-5"]
+    found = [c.name for c in open_checkpoints([*places, f"{tmp_path}/?/final"])]
+    assert found == ["x-seed1-checkpoint-5", "y-seed1-checkpoint-5", "w-final", "z-final"]
+
+
+def test_a_directory_with_brackets_is_no_glob(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_checkpoint, tmp_path / "run[1]")
+    assert open_checkpoints([tmp_path / "run[1]"])[0].name == "run-1"
+    with pytest.raises(CheckpointError, match="matches nothing here"):
+        open_checkpoints([tmp_path / "run[2-9]"])

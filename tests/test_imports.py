@@ -32,9 +32,12 @@ MAY_IMPORT = {
     "recipes": NOUNS | {"data", "task", "metrics"},
     "shapes": set(),
     "results": NOUNS | {"shapes", "task", "metrics", "stats"},
-    "labels": {"types"},
+    "labels": {"types", "naming"},
+    "options": {"errors"},
+    "experiment": NOUNS | {"options"},
     "significance": {"stats"},
-    "compare": FILES | {"significance"},
+    "winner": {"stats"},
+    "compare": FILES | {"significance", "winner", "experiment"},
     "report": FILES,
     "check": FILES | {"compare", "report"},
     "checkpoint": NOUNS | {"pickled"},
@@ -56,7 +59,7 @@ HEAVY = ("torch", "transformers", "datasets", "numpy", "pandas", "matplotlib", "
 # Rooms that work on files, without the engine's weight.
 WEIGHTLESS = ["types", "errors", "task", "data", "metrics", "stats", "results", "report"]
 WEIGHTLESS += ["labels", "significance", "compare", "check"]
-WEIGHTLESS += ["reporting", "peers"]
+WEIGHTLESS += ["reporting", "peers", "experiment", "winner", "overlap", "overlap.split"]
 
 
 def imported(path: Path, package: str) -> Iterator[tuple[int, str]]:

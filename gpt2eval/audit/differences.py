@@ -15,7 +15,7 @@ from gpt2eval.errors import MACHINE
 from gpt2eval.estimates import estimates, statistics_of
 from gpt2eval.stats import RESAMPLES, bootstrap
 from gpt2eval.task import Metric
-from gpt2eval.types import Estimate, Generate, Generated, Sample, Scored
+from gpt2eval.types import Embedded, Estimate, Generate, Generated, Sample, Scored
 from gpt2eval.work import Work
 
 TokenText = Callable[[int], str]
@@ -64,6 +64,8 @@ def _comparable(pair: Pair) -> Iterator[tuple[Scored | Generated, Scored | Gener
     ):
         if one != other:
             return
+        assert not isinstance(ours, Embedded)  # `answer_alone` has none
+        assert not isinstance(theirs, Embedded)
         yield ours, theirs
 
 

@@ -20,6 +20,7 @@ from gpt2eval import __version__
 from gpt2eval.cli import (
     audit,
     bench,
+    best,
     check,
     compare,
     completion,
@@ -28,6 +29,7 @@ from gpt2eval.cli import (
     fetch,
     importing,
     merge,
+    overlap,
     report,
     rescore,
     run,
@@ -52,6 +54,7 @@ def app() -> None:
     gpt2eval run                          bundled checkpoints on bundled samples, offline
     gpt2eval run --model gpt2             a checkpoint from the Hugging Face hub
     gpt2eval run --model ./a --model ./b --tasks wikitext2,lambada --data DIR
+    gpt2eval run experiment.yaml          checkpoints x tasks x options from a file
     gpt2eval merge                        put together what `run --shard 1/8` and others scored
     gpt2eval compare a b                  is b better than a, and is it more than chance?
     gpt2eval check new --baseline old     a gate for CI: fails where a metric may have dropped
@@ -66,11 +69,13 @@ COMMANDS = (
     merge,
     report,
     compare,
+    best,
     check,
     rescore,
     verify,
     importing,
     fetch,
+    overlap,
     tasks,
     explain,
     bench,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gpt2eval.cli import completing
-from gpt2eval.cli.options import json_option, print_json, run_options
+from gpt2eval.cli.options import json_option, overlap_options, print_json, run_options
 
 
 @click.command("compare")
@@ -48,10 +48,11 @@ from gpt2eval.cli.options import json_option, print_json, run_options
     "--group-by",
     metavar="PATTERN",
     help='Checkpoints are seeds of variants: "{variant}-seed{seed}", a regular expression whose'
-    " only group is the variant, or a .json file of variants. Seeds are the units then.",
+    " only group is the variant, or an experiment file with variants. Seeds are the units then.",
 )
 @click.option("--seed", default=0, metavar="N", show_default=True, help="Seed of the resamples.")
 @click.option("--tasks-dir", metavar="DIR", help="Directory with your own task files.")
+@overlap_options
 @run_options("output")
 @json_option
 def command(
@@ -64,13 +65,17 @@ def command(
     group_by: str | None,
     seed: int,
     tasks_dir: str | None,
+    overlap_file: str | None,
+    overlap_words: int,
+    overlap_above: float,
     output: str,
     as_json: bool,
 ) -> None:
     """Compare checkpoints on the samples they share: differences, intervals, paired tests.
 
     RESULTS are directories that `run` wrote, names of checkpoints below --output, or globs. The
-    first checkpoint is the baseline unless another is named. No model is loaded.
+    first checkpoint is the baseline unless another is named. With --overlap, clean samples alone
+    are compared. No model is loaded.
     """
     from gpt2eval import as_json as shapes
     from gpt2eval.compare import compare
@@ -79,6 +84,14 @@ def command(
     from gpt2eval.terminal.comparisons import show_comparisons
 
     found = find(names, output, tasks)
+    splits, only, rule = [], None, None
+    if overlap_file is not None:
+        from gpt2eval.overlap import read_overlap
+        from gpt2eval.overlap.split import Rule, clean_samples, split
+
+        rule, overlap = Rule(overlap_words, overlap_above), read_overlap(overlap_file)
+        only = clean_samples(overlap, found.results, rule)
+        splits = split(found.results, overlap, rule, tasks_dir=tasks_dir)
     comparisons = compare(
         found.results,
         baseline=baseline,
@@ -88,9 +101,14 @@ def command(
         group_by=group_by,
         seed=seed,
         tasks_dir=tasks_dir,
+        only=only,
     )
     said = remarks(found, baseline, group_by)
     if as_json:
-        print_json("compare", shapes.comparisons(comparisons, said))
+        print_json("compare", shapes.comparisons(comparisons, said, splits))
     else:
+        if splits:
+            from gpt2eval.terminal.overlap import show_splits
+
+            show_splits(splits, str(rule))
         show_comparisons(comparisons, said)

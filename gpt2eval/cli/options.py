@@ -57,6 +57,34 @@ def _options(items: Sequence[Field[Any]]) -> Callable[[Callable[..., Any]], Call
     return decorate
 
 
+def overlap_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of commands that take what `gpt2eval overlap` found."""
+    for decorate in (
+        click.option(
+            "--overlap-above",
+            default=0.0,
+            metavar="SHARE",
+            show_default=True,
+            help="A sample overlaps if more than this share of its runs of words does.",
+        ),
+        click.option(
+            "--overlap-words",
+            default=13,
+            metavar="N",
+            show_default=True,
+            help="Words in a run: 8 or 13.",
+        ),
+        click.option(
+            "--overlap",
+            "overlap_file",
+            metavar="FILE",
+            help="What `gpt2eval overlap` wrote: clean and overlapping samples apart.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
 def _option(item: Field[Any]) -> Callable[[Any], Any]:
     """The command-line option of a field."""
     flag = item.metadata.get("flag", "--" + dashes(item.name))

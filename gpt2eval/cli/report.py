@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from gpt2eval.cli import completing
-from gpt2eval.cli.options import json_option, print_json, report_options
+from gpt2eval.cli.options import json_option, overlap_options, print_json, report_options
 from gpt2eval.naming import visible
 from gpt2eval.options import ReportOptions
 
@@ -21,11 +21,19 @@ from gpt2eval.options import ReportOptions
     show_default=True,
     help="Where the report is written.",
 )
+@overlap_options
 @report_options()
 @json_option
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
 def command(
-    results: tuple[str, ...], output: str, as_json: bool, quiet: bool, **values: Any
+    results: tuple[str, ...],
+    output: str,
+    overlap_file: str | None,
+    overlap_words: int,
+    overlap_above: float,
+    as_json: bool,
+    quiet: bool,
+    **values: Any,
 ) -> None:
     """Write the report of finished runs: tables, plots, methods text, references.
 
@@ -37,11 +45,13 @@ def command(
     gpt2eval report results/a 'results/b*' --baseline a --intervals
     """  # noqa: D301 (click wants the character itself)
     from gpt2eval import as_json as shapes
+    from gpt2eval.overlap.split import Rule
     from gpt2eval.report.folder import check_directory
     from gpt2eval.reporting import report
 
     check_directory(output, "--output")
-    page, found = report(results, output, ReportOptions(**values))
+    rule = Rule(overlap_words, overlap_above)
+    page, found = report(results, output, ReportOptions(**values), overlap=overlap_file, rule=rule)
     for directory in found.unfinished:
         click.echo(visible(f"left out, since it has not finished: {directory}"), err=True)
     if as_json:

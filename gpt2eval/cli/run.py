@@ -2,39 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from gpt2eval.cli.options import json_option, print_json, run_options
 from gpt2eval.errors import SampleError
+from gpt2eval.experiment import of_options, read_experiment
 from gpt2eval.options import ReportOptions, RunOptions
-
-if TYPE_CHECKING:
-    from gpt2eval.scoring import Progress
-    from gpt2eval.types import Result
 
 
 @click.command("run")
+@click.argument("experiment", metavar="[EXPERIMENT.yaml]", required=False)
 @run_options()
+@click.option(
+    "--dry-run", is_flag=True, help="List what would be computed and what is there, and stop."
+)
 @json_option
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
-def command(quiet: bool, as_json: bool, **values: Any) -> None:
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    experiment: str | None,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **values: Any,
+) -> None:
     """Score checkpoints on tasks; print a table and write a report.
 
     Without options it scores the two bundled checkpoints on bundled samples. A run that was
-    interrupted goes on when the same command is given again.
+    interrupted goes on when the same command is given again, and what is finished is read.
+    EXPERIMENT.yaml has models, tasks and options; options of the command line replace its own.
     """
-    options = RunOptions(**values)  # bad values are refused before anything heavy is imported
-    from gpt2eval.evaluation import run_with
+    # Bad values are refused before anything heavy is imported.
+    if experiment is None:
+        meant = of_options(RunOptions(**values))
+    else:
+        typed = [
+            name
+            for name in values
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        ]
+        meant = read_experiment(experiment, {name: values[name] for name in typed})
+    options = meant.options
+    from gpt2eval import as_json as shapes
+
+    if dry_run:
+        from gpt2eval.outlook import outlook
+        from gpt2eval.terminal.outlook import show_outlook
+
+        found = outlook(meant)
+        if as_json:
+            print_json("run", shapes.outlook(found))
+        else:
+            show_outlook(found)
+        return
+    from gpt2eval.evaluation import run_experiment
     from gpt2eval.report.folder import check_directory
     from gpt2eval.terminal.progress import progress_bar
 
     check_directory(options.report)
+    failure = None
+    with progress_bar(quiet) as progress:
+        try:
+            results = run_experiment(meant, progress)
+        except SampleError as error:
+            results, failure = error.results, error
     if options.shard is not None:
-        with progress_bar(quiet) as progress:
-            run_with(options, progress)
         if as_json:
             print_json("run", {"shard": options.shard})
         elif not quiet:
@@ -43,38 +80,14 @@ def command(quiet: bool, as_json: bool, **values: Any) -> None:
                 " options"
             )
         return
-    finish("run", run_with, options, quiet=quiet, as_json=as_json)
-
-
-def finish(
-    name: str,
-    work: Callable[[RunOptions, Progress], list[Result]],
-    options: RunOptions,
-    *,
-    quiet: bool,
-    as_json: bool,
-) -> None:
-    """Do the work of the command of that name; print its results, and write their report.
-
-    Raises what the work raises, once what it left is shown.
-    """
-    from gpt2eval.terminal.progress import progress_bar
-
-    failure = None
-    with progress_bar(quiet) as progress:
-        try:
-            results = work(options, progress)
-        except SampleError as error:
-            results, failure = error.results, error
     if results:
         # Not before the models are gone: reports and tables bring a hundred megabytes of libraries.
-        from gpt2eval import as_json as shapes
         from gpt2eval.reporting import report_results
         from gpt2eval.terminal.results import show_results
 
         page = report_results(results, options.report, ReportOptions(tasks_dir=options.tasks_dir))
         if as_json:
-            print_json(name, shapes.results(results, page))
+            print_json("run", shapes.results(results, page))
         elif not quiet:
             show_results(results, page)
     if failure:

@@ -6,7 +6,7 @@ metric is tested as its statistics allow; docs/statistics.md says which test is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 
@@ -46,6 +46,7 @@ def compare(
     seed: int = 0,
     level: float = LEVEL,
     tasks_dir: str | Path | None = None,
+    only: Mapping[str, Collection[str]] | None = None,
 ) -> list[Comparison]:
     """Every checkpoint against the baseline, on each metric of each task@protocol that both have.
 
@@ -62,6 +63,7 @@ def compare(
         seed: of the resamples.
         level: of the intervals.
         tasks_dir: directory with task files of the user's own.
+        only: task@protocol -> ids of the samples to compare; other tasks are left out.
 
     Raises:
         ComparisonError: results that do not answer the same question, or are damaged.
@@ -69,11 +71,15 @@ def compare(
     """
     if correction not in CORRECTIONS:
         raise UsageError(f"--correction {correction!r}; expected {', '.join(CORRECTIONS)}")
-    labelled = label(results)
+    labelled = label([result for result in results if only is None or result.name in only])
     if group_by is None:
         first = baseline_label(list(dict.fromkeys(name for name, _ in labelled)), baseline)
-        settings = Settings(seed, level, allow_intersection, tuple(metrics), tasks_dir)
+        settings = Settings(seed, level, allow_intersection, tuple(metrics), tasks_dir, only)
         return compare_labelled(labelled, first, correction, settings)
+    if only is not None:
+        raise UsageError(
+            "--group-by compares whole runs, --overlap the clean samples of them; leave one out"
+        )
     if allow_intersection:
         raise UsageError(
             "--group-by compares whole runs, --allow-intersection parts of them; leave one out"

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpt2eval.compare.comparable import check_comparable
 from gpt2eval.compare.functions import Function, shared_function
-from gpt2eval.compare.records import Common, Run, align, read_run, units_of
+from gpt2eval.compare.records import Common, Run, align, read_run, restricted, units_of
 from gpt2eval.compare.settings import Settings
 from gpt2eval.errors import ComparisonError
 from gpt2eval.task import Task
@@ -125,6 +125,9 @@ def _meet(
     )
     theirs = read_run(result)
     common, notes = align(baseline, (name, theirs), allowed, settings)
+    if settings.only is not None:
+        common, more = restricted(common, ours, theirs, settings.only[result.name])
+        notes += more
     scorers = [run.result.run.get("scorer", {}).get("name") for run in (ours, theirs)]
     if scorers[0] != scorers[1]:
         notes.append(f"scored by {scorers[0]} and {scorers[1]}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -133,6 +133,25 @@ def _check_samples(baseline: tuple[str, Run], candidate: tuple[str, Run], common
                     f" {ours.ids[a]!r} has other {what} in {ours.result.path} than in"
                     f" {theirs.result.path}; score both on the same data"
                 )
+
+
+def restricted(
+    common: Common, ours: Run, theirs: Run, kept: Collection[str]
+) -> tuple[Common, list[str]]:
+    """Of the common samples those that are to be kept, and words on that."""
+    if common.ours is None or common.theirs is None:
+        pairs = [(number, number) for number in range(common.count)]
+    else:
+        pairs = list(zip(common.ours.tolist(), common.theirs.tolist(), strict=True))
+    pairs = [(one, other) for one, other in pairs if ours.ids[one] in kept]
+    if not pairs:
+        raise ComparisonError(
+            f"{ours.result.name}: none of the {common.count:,} samples is clean; allow more by"
+            " --overlap-above, or leave the task out"
+        )
+    both = np.array(pairs, dtype=np.intp)
+    words = f"{len(pairs):,} clean samples, of {common.count:,}"
+    return Common(both[:, 0], both[:, 1], len(pairs)), [words]
 
 
 def _other_samples(baseline: tuple[str, Run], candidate: tuple[str, Run]) -> str:

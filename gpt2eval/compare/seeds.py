@@ -6,17 +6,16 @@ trained the same way. The spread over seeds does.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
-from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
 
 from gpt2eval.errors import ComparisonError, UsageError
+from gpt2eval.experiment import is_file, read_experiment
 from gpt2eval.significance import (
     ALPHA,
     MeanTest,
@@ -40,14 +39,14 @@ def variants(labels: Sequence[str], pattern: str) -> dict[str, dict[str, str]]:
     Args:
         labels: of the checkpoints.
         pattern: a template with "{variant}" and, if need be, "{seed}"; or a regular expression
-            whose only group is the variant. Either matches the whole label. Or a JSON file that
-            says it outright: {"variant": {"seed": "label", ...}, ...}.
+            whose only group is the variant. Either matches the whole label. Or an experiment file,
+            whose `variants` say it outright.
 
     Raises:
         UsageError: a pattern that cannot be used, or does not match a label.
     """
-    if pattern.endswith(".json"):
-        return _listed(labels, Path(pattern))
+    if is_file(pattern):
+        return _listed(labels, pattern)
     expression = _expression(pattern)
     found: dict[str, dict[str, str]] = {}
     for label in labels:
@@ -62,30 +61,23 @@ def variants(labels: Sequence[str], pattern: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def _listed(labels: Sequence[str], path: Path) -> dict[str, dict[str, str]]:
+def _listed(labels: Sequence[str], path: str) -> dict[str, dict[str, str]]:
     """Variants as a file lists them: those that have a checkpoint here, each with what is here."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"--group-by {str(path)!r} cannot be read as JSON ({error})") from error
-    form = isinstance(content, dict) and all(
-        isinstance(seeds, dict) and all(isinstance(label, str) for label in seeds.values())
-        for seeds in content.values()
-    )
-    if not form:
+    listed = read_experiment(path).variants
+    if not listed:
         raise UsageError(
-            f"--group-by {str(path)!r} holds something else than variants; expected"
-            ' {"variant": {"seed": "checkpoint", ...}, ...}'
+            f"--group-by {path!r} says nothing of variants; expected\nvariants:\n"
+            "  name of a variant: {1: name of a checkpoint, 2: ...}"
         )
     places = [
-        (label, variant, seed) for variant in content for seed, label in content[variant].items()
+        (label, variant, seed) for variant in listed for seed, label in listed[variant].items()
     ]
     for label in labels:
-        count = sum(label == listed for listed, *_ in places)
+        count = sum(label == other for other, *_ in places)
         if count != 1:
             raise UsageError(
-                f"--group-by {str(path)!r} lists the checkpoint {label!r} {count} times; expected"
-                " every checkpoint that is compared once"
+                f"--group-by {path!r} lists the checkpoint {label!r} {count} times; expected every"
+                " checkpoint that is compared once"
             )
     found: dict[str, dict[str, str]] = {}
     for label, variant, seed in places:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,3 +18,4 @@ class Settings:
     allow_intersection: bool = False
     metrics: tuple[str, ...] = ()
     tasks_dir: str | Path | None = None
+    only: Mapping[str, Collection[str]] | None = None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
-from pathlib import PurePath
 from typing import Any
 
 from matplotlib.axes import Axes
 
+from gpt2eval.labels import training_step
 from gpt2eval.report import plots
 from gpt2eval.report.panels import (
     LABEL,
@@ -35,38 +34,24 @@ from gpt2eval.report.samples import (
 from gpt2eval.report.sections import Section, data_mark
 from gpt2eval.report.text import plain, shorten
 from gpt2eval.results import RECORDS, read_records, trusting
-from gpt2eval.types import Result
-
-# "checkpoint-500", "step_1000", "global_step20k", "iter=3": a word for steps, then their number.
-_STEP = re.compile(
-    r"(?<![a-z])(?:checkpoint|ckpt|global[-_]?step|steps?|iter(?:ation)?s?)[-_=]?"
-    r"(\d+)([km]?)(?![a-z0-9])",
-    re.IGNORECASE,
-)
-_THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
-
-
-def training_step(result: Result) -> tuple[str, int] | None:
-    """The run that a checkpoint belongs to and its step, from its name or its path."""
-    name = str(result.checkpoint.get("name", ""))
-    path = PurePath(str(result.checkpoint.get("path", "")))
-    for text, elsewhere in ((name, path.parent.name), (path.name, path.parent.name)):
-        found = list(_STEP.finditer(text))
-        if found:
-            last = found[-1]
-            run = (text[: last.start()] + text[last.end() :]).strip("-_./= ")
-            return run or elsewhere or "checkpoint", int(last[1]) * _THOUSANDS[last[2].lower()]
-    return None
-
 
 # ---- learning curves ----------------------------------------------------------------------------
 
 
-def learning_pictures(sections: Sequence[Section]) -> Iterator[Picture]:
-    """The main metric by training step, where a training run has two checkpoints or more."""
+Chosen = Mapping[tuple[str, str], tuple[int, Collection[int]]]
+"""(title of a section, training run) -> step of the best checkpoint, and steps of the set."""
+
+
+def learning_pictures(
+    sections: Sequence[Section], chosen: Chosen | None = None
+) -> Iterator[Picture]:
+    """The main metric by training step, where a training run has two checkpoints or more.
+
+    chosen  the best checkpoint of each run by that metric, and which others may be the best
+    """
     panels = [section for section in sections if _runs(section)]
     for stem, members in pages("learning", panels):
-        yield _learning_picture(stem, members)
+        yield _learning_picture(stem, members, chosen or {})
 
 
 def _runs(section: Section) -> dict[str, list[tuple[int, Dot]]]:
@@ -86,7 +71,7 @@ def _runs(section: Section) -> dict[str, list[tuple[int, Dot]]]:
     }
 
 
-def _learning_picture(stem: str, panels: Sequence[Section]) -> Picture:
+def _learning_picture(stem: str, panels: Sequence[Section], chosen: Chosen) -> Picture:
     runs = [_runs(section) for section in panels]
     looks = {
         run: number for number, run in enumerate(dict.fromkeys(r for each in runs for r in each))
@@ -95,21 +80,42 @@ def _learning_picture(stem: str, panels: Sequence[Section]) -> Picture:
     def draw(ax: Axes, number: int) -> None:
         shown = {shorten(run, LABEL): dots for run, dots in runs[number].items()}
         numbers = {shorten(run, LABEL): looks[run] for run in runs[number]}
-        plots.draw_learning(ax, shown, numbers, score_axis(panels[number]))
+        marks = {
+            shorten(run, LABEL): chosen[title, run]
+            for run in runs[number]
+            if (title := panels[number].title, run) in chosen
+        }
+        plots.draw_learning(ax, shown, numbers, score_axis(panels[number]), marks)
 
     figure = grid(panels, draw, height=1.95)
     shown = ", ".join(f"{section.title} ({main_metric(section)[0]})" for section in panels)
     caption = f"Score by training step: {shown}. Bars are {levels(panels)} intervals."
+    if any((section.title, run) in chosen for section in panels for run in _runs(section)):
+        caption += (
+            " A star is the best checkpoint of a run; rings are those that cannot be told from it"
+            " (95 % confidence set of the best, paired over samples)."
+        )
     rows = [
-        [section.title, run, step, dot.value, dot.low, dot.high, data_mark(section.first)]
+        [
+            *(section.title, run, step, dot.value, dot.low, dot.high),
+            *(_mark(chosen.get((section.title, run)), step), data_mark(section.first)),
+        ]
         for section, each in zip(panels, runs, strict=True)
         for run, dots in each.items()
         for step, dot in dots
     ]
-    header = ["task@protocol", "run", "step", "value", "low", "high", "notice"]
+    header = ["task@protocol", "run", "step", "value", "low", "high", "choice", "notice"]
     return Picture(
         stem, f"score by training step of {shown}", caption, plots.save(figure), "", (header, rows)
     )
+
+
+def _mark(chosen: tuple[int, Collection[int]] | None, step: int) -> str:
+    """What a checkpoint is among those of its run; empty where it is not the best."""
+    if chosen is None:
+        return ""
+    best, members = chosen
+    return "best" if step == best else "may be the best" if step in members else ""
 
 
 # ---- accuracy by what a sample is like ----------------------------------------------------------

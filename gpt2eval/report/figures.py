@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gpt2eval.report import plots
-from gpt2eval.report.curves import learning_pictures, rate_pictures
+from gpt2eval.report.curves import Chosen, learning_pictures, rate_pictures
 from gpt2eval.report.pairs import difference_pictures, scatter_pictures
 from gpt2eval.report.panels import (
     LABEL,
@@ -39,7 +39,10 @@ NOTHING_COMPARED = Significance()
 
 
 def draw_all(
-    sections: Sequence[Section], compared: Significance = NOTHING_COMPARED, style: str = ""
+    sections: Sequence[Section],
+    compared: Significance = NOTHING_COMPARED,
+    style: str = "",
+    chosen: Chosen | None = None,
 ) -> list[Picture]:
     """Every figure the sections have data for."""
     names = plot_names(sections)
@@ -48,7 +51,7 @@ def draw_all(
         return [
             *_score_pictures(sections, names),
             *difference_pictures(sections, names, compared),
-            *learning_pictures(sections),
+            *learning_pictures(sections, chosen),
             *_size_pictures(sections, names),
             *rate_pictures(sections, names),
             *scatter_pictures(sections, names, compared.baseline),

@@ -6,13 +6,14 @@ import io
 import logging
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeGuard
 
 import matplotlib as mpl
@@ -49,6 +50,7 @@ FIXED: dict[Any, Any] = {
 # The markers tell checkpoints apart without any colour.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 GREY = "#666666"
+RING: dict[str, Any] = {"marker": "o", "markersize": 7, "markeredgewidth": 0.7}
 FEW, SHORT = 4, 16  # lines, and characters of their names, that names at the ends leave room for
 
 _HOUSE = files("gpt2eval") / "report" / "gpt2eval.mplstyle"
@@ -251,9 +253,16 @@ def draw_differences(
 
 
 def draw_learning(
-    ax: Axes, runs: Mapping[str, Sequence[tuple[int, Dot]]], looks: Mapping[str, int], axis: Axis
+    ax: Axes,
+    runs: Mapping[str, Sequence[tuple[int, Dot]]],
+    looks: Mapping[str, int],
+    axis: Axis,
+    marks: Mapping[str, tuple[int, Collection[int]]] = MappingProxyType({}),
 ) -> None:
-    """Score by training step, a line for each training run, its name at its end."""
+    """Score by training step, a line for each training run, its name at its end.
+
+    marks  run -> step of its best checkpoint, and steps of those that may be the best as well
+    """
     edges = _edges((dot for dots in runs.values() for _, dot in dots), axis)
     bottom, top = _score_scale(ax, "y", edges)
     ends = []
@@ -265,6 +274,12 @@ def draw_learning(
             if dot.low is not None and dot.high is not None:
                 low, high = (min(max(axis.factor * y, bottom), top) for y in (dot.low, dot.high))
                 ax.vlines(step, low, high, color=style["color"], linewidth=0.8, alpha=0.6)
+        best, members = marks.get(run, (None, ()))
+        for step, value in line:
+            if step == best or step in members:
+                shape = {"marker": "*", "markersize": 9} if step == best else RING
+                filling = style["color"] if step == best else "none"
+                ax.plot(step, value, color=style["color"], markerfacecolor=filling, **shape)
         if line:
             ends.append((*line[-1], run, str(style["color"])))
     label_ends(ax, ends)

@@ -10,6 +10,7 @@ from typing import Any
 
 import gpt2eval
 from gpt2eval.errors import UsageError
+from gpt2eval.report.curves import Chosen
 from gpt2eval.report.document import report_markdown
 from gpt2eval.report.figures import draw_all
 from gpt2eval.report.folder import replace_report
@@ -19,6 +20,7 @@ from gpt2eval.report.methods import methods_of
 from gpt2eval.report.page import report_html
 from gpt2eval.report.sections import Section, group
 from gpt2eval.report.significance import significance
+from gpt2eval.report.splits import splits_csv, splits_markdown
 from gpt2eval.report.tables import (
     banner,
     comparisons_csv,
@@ -30,7 +32,7 @@ from gpt2eval.report.tables import (
     to_csv,
 )
 from gpt2eval.report.text import markdown
-from gpt2eval.types import Comparison, Result
+from gpt2eval.types import Comparison, Result, Split
 
 
 def write_report(
@@ -43,6 +45,9 @@ def write_report(
     baseline: str = "",
     style: str = "",
     intervals: bool = False,
+    chosen: Chosen | None = None,
+    splits: Sequence[Split] = (),
+    rule: str = "",
 ) -> Path:
     """Write tables, plots, methods text and two documents; returns the path of `report.md`.
 
@@ -51,6 +56,9 @@ def write_report(
     baseline     label of the checkpoint that marks compare with; needed where there are several
     style        a matplotlib style for the plots: its name, or a file
     intervals    whether LaTeX tables print them
+    chosen       the best checkpoints of training runs, for the learning curves
+    splits       scores on clean samples and on those that overlap with a training corpus
+    rule         when a sample overlaps, in words
 
     The directory may be missing, empty, or hold an earlier report, which is replaced file by file.
     Equal results make equal files. UsageError without results, and for an unknown style; StoreError
@@ -68,6 +76,9 @@ def write_report(
         baseline=baseline,
         style=style,
         intervals=intervals,
+        chosen=chosen,
+        splits=splits,
+        rule=rule,
     )
     replace_report(directory, files, _sources(results, title))
     return directory / "report.md"
@@ -82,11 +93,14 @@ def report_files(
     baseline: str = "",
     style: str = "",
     intervals: bool = False,
+    chosen: Chosen | None = None,
+    splits: Sequence[Split] = (),
+    rule: str = "",
 ) -> dict[str, bytes]:
     """Path inside the report -> content; `sources.json` is added when they are written."""
     sections = group(results)
     compared = significance(comparisons, baseline)
-    pictures = draw_all(sections, compared, style)
+    pictures = draw_all(sections, compared, style, chosen)
     methods = methods_of(sections, compared)
     texts = {
         "report.md": report_markdown(
@@ -99,6 +113,10 @@ def report_files(
         "methods.tex": methods.latex,
         "references.bib": methods.bibliography,
     }
+    if splits:
+        texts["report.md"] += f"\n{splits_markdown(splits, rule)}\n"
+        texts["tables/overlap.md"] = splits_markdown(splits, rule) + "\n"
+        texts["tables/overlap.csv"] = splits_csv(splits, rule)
     if comparisons:
         texts["tables/comparisons.csv"] = comparisons_csv(comparisons)
     for section in sections:
@@ -114,7 +132,9 @@ def report_files(
         if picture.data[0]:
             texts[f"plots/{picture.stem}.csv"] = to_csv(*picture.data)
     files = {name: text.encode() for name, text in texts.items()}
-    files["report.html"] = report_html(title, sections, pictures, comparisons, left_out)
+    files["report.html"] = report_html(
+        title, sections, pictures, comparisons, left_out, splits=splits, rule=rule
+    )
     for picture in pictures:
         for ending, content in picture.files.items():
             files[f"plots/{picture.stem}.{ending}"] = content

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gpt2eval.errors import UsageError
 from gpt2eval.model import Model, Reference
 from gpt2eval.runner.failures import Failed
 from gpt2eval.runner.generate import Job, _choose, _end
 from gpt2eval.runner.generate import plan as plan_texts
 from gpt2eval.runner.score import Slice, Stream, _Excluder, plan
 from gpt2eval.runner.windows import Window
-from gpt2eval.types import Generate, Request, Response
+from gpt2eval.types import Embed, Generate, Request, Response, Rolling, Score
 
 NOT_FINITE = "transformers gives log-probabilities that are not finite"
 
@@ -52,7 +53,12 @@ def answer_alone(
 
     seed, on_plan, on_failed  as in `answer`
     """
-    scored = [(n, each) for n, each in enumerate(requests) if not isinstance(each, Generate)]
+    if any(isinstance(each, Embed) for each in requests):
+        raise UsageError(
+            "an audit compares log-probabilities and texts; a task that asks for vectors of texts"
+            " has none. Leave its protocol out of --tasks"
+        )
+    scored = [(n, each) for n, each in enumerate(requests) if isinstance(each, Score | Rolling)]
     written = [(n, each) for n, each in enumerate(requests) if isinstance(each, Generate)]
     streams = plan(model, scored, on_failed)
     jobs = plan_texts(model, written, seed, on_failed)
@@ -77,6 +83,7 @@ def window_of(model: Model, request: Request, place: int) -> list[int]:
     if isinstance(request, Generate):
         (job,) = plan_texts(model, [(0, request)], 0, lambda *_: None)
         return job.prompt
+    assert not isinstance(request, Embed)
     (stream,) = plan(model, [(0, request)], lambda *_: None)
     (piece,) = stream.slices
     for window in stream.windows:

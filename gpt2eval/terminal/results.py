@@ -21,6 +21,7 @@ from gpt2eval.types import Estimate, Result
 
 # Each task's first metrics say it all in a terminal; the report has the others.
 METRICS_SHOWN = 4
+FEW = 4  # checkpoints; more stand in rows where a terminal has no room for as many columns
 
 
 def show_results(results: Sequence[Result], page: Path) -> None:
@@ -47,7 +48,10 @@ def show_results(results: Sequence[Result], page: Path) -> None:
     ]
     for (head, _), *cells in zip(lines, *columns, strict=True):
         table.add_row(head, *cells)
-    console.print(table)
+    if len(names) > FEW and Console(width=1000).measure(table).maximum > console.width:
+        _show_in_rows(console, results)
+    else:
+        console.print(table)
     _show_verdicts(console, results)
     if any(result.data["source"] == "bundled" for result in results):
         console.print(f"[yellow]{SAMPLE_NOTICE.capitalize()}.[/yellow]")
@@ -66,6 +70,28 @@ def show_results(results: Sequence[Result], page: Path) -> None:
             words = f"{failed} of {result.data['selected']} samples failed, not in the numbers"
             console.print(Text(f"{label}, {result.name}: {words}", style="bold red"))
     console.print(Text(f"Report: {page.with_name('report.html')}"), soft_wrap=True)
+
+
+def _show_in_rows(console: Console, results: Sequence[Result]) -> None:
+    """A table for each task, a row for each checkpoint, as many metrics as there is room for."""
+    for name, rows in _by_task(results).items():
+        first = next(iter(rows.values()))
+        whole = [(metric, shown) for metric, shown in first.metrics.items() if not shown.part]
+        for count in range(min(len(whole), METRICS_SHOWN), 0, -1):
+            table = Table(box=None, pad_edge=False)
+            table.add_column(Text(name, style="bold"))
+            for metric, shown in whole[:count]:
+                header = Text(with_arrow(metric, shown.higher_is_better))
+                table.add_column(header, justify="right", no_wrap=True)
+            columns = [
+                _aligned([result.metrics.get(metric) for result in rows.values()])
+                for metric, _ in whole[:count]
+            ]
+            for label, *cells in zip(rows, *columns, strict=True):
+                table.add_row(Text(label), *cells)
+            if Console(width=1000).measure(table).maximum <= console.width or count == 1:
+                console.print(table)
+                break
 
 
 def _without_a_model(result: Result, metric: str) -> Iterator[str]:

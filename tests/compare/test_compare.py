@@ -410,20 +410,23 @@ def test_variants_may_be_listed_in_a_file(tmp_path: Path) -> None:
         variant: {str(seed): f"{variant}-seed{seed}" for seed in range(4)}
         for variant in ("base", "new", "not here")
     }
-    file = tmp_path / "variants.json"
-    file.write_text(json.dumps(listed))
+    file = tmp_path / "experiment.json"
+    file.write_text(json.dumps({"variants": listed}))
     assert compare(results, group_by=str(file)) == compare(results, group_by="{variant}-seed{seed}")
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", "cannot be read as JSON"),
-        ('["a"]', "holds something else than variants"),
-        ('{"base": ["base-seed0"]}', "holds something else than variants"),
-        ('{"base": {"0": "base-seed0"}}', "lists the checkpoint 'base-seed1' 0 times"),
+        ("{", "line 1: not YAML"),
+        ("tasks: core", "says nothing of variants"),
         (
-            '{"x": {"0": "base-seed0", "1": "base-seed1"}, "y": {"0": "base-seed1"}}',
+            "variants:\n  base: [base-seed0]",
+            r"line 2: variants.base: \['base-seed0'\]; expected keys",
+        ),
+        ("variants: {base: {0: base-seed0}}", "lists the checkpoint 'base-seed1' 0 times"),
+        (
+            "variants: {x: {0: base-seed0, 1: base-seed1}, y: {0: base-seed1}}",
             "lists the checkpoint 'base-seed1' 2 times",
         ),
     ],
@@ -431,7 +434,7 @@ def test_variants_may_be_listed_in_a_file(tmp_path: Path) -> None:
 def test_a_file_of_variants_that_cannot_be_used(tmp_path: Path, content: str, words: str) -> None:
     place = tmp_path / "results"
     seeds(place, "base", 0, range(2))
-    file = tmp_path / "variants.json"
+    file = tmp_path / "experiment.yaml"
     file.write_text(content)
     with pytest.raises(UsageError, match=words):
         compare(find(["*"], str(place)).results, group_by=str(file))

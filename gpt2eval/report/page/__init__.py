@@ -17,12 +17,13 @@ from markupsafe import Markup
 
 from gpt2eval import __version__
 from gpt2eval.report.page.content import content
+from gpt2eval.report.page.overlap import split_table
 from gpt2eval.report.page.samples import browsers
 from gpt2eval.report.page.visible import visible
 from gpt2eval.report.panels import Picture
 from gpt2eval.report.sections import Section
 from gpt2eval.report.significance import significance
-from gpt2eval.types import Comparison
+from gpt2eval.types import Comparison, Split
 
 BUDGET = 12_000_000  # bytes of the file that samples may take; pictures and tables come on top
 
@@ -34,12 +35,15 @@ def report_html(
     comparisons: Sequence[Comparison] = (),
     left_out: Sequence[str] = (),
     budget: int = BUDGET,
+    splits: Sequence[Split] = (),
+    rule: str = "",
 ) -> bytes:
     """The page. Equal results make equal bytes.
 
     left_out  what was not compared, and why: a line each
     budget  bytes that the samples of all sections may take together; where they need more, the
             most telling stay and the page says how many were left out
+    splits  scores on clean and on overlapping samples, told apart by `rule`
     """
     style, script = (_read(name) for name in ("page.css", "page.js"))
     environment = Environment(
@@ -51,6 +55,7 @@ def report_html(
     )
     page = environment.from_string(_read("page.html")).render(
         content(title, sections, pictures, comparisons, left_out),
+        overlap=split_table(splits, rule),
         browsers=browsers(sections, budget, significance(comparisons).baseline),
         style=Markup(style),
         script=Markup(script),
