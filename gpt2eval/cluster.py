@@ -497,7 +497,8 @@ class Worker:
         work = [item for item in self.work if item.task.name == unit.task]
         key = (unit.checkpoint, unit.task, unit.shard.of)
         if key not in self.shares:
-            self.shares[key] = shards.share_out(loaded.model, work, unit.shard.of)
+            shares = shards.share_out(loaded.model, work, unit.shard.of)
+            self.shares[key] = dict(zip((item.name for item in work), shares, strict=True))
         writers = {item.name: _Kept() for item in work}
         runs = []
         for item in work:

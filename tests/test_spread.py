@@ -271,6 +271,22 @@ def ids(place: Path) -> Counter[tuple[str, str]]:
     )
 
 
+def test_an_experiment_with_a_task_in_two_sizes(
+    checkpoint: Path, tmp_path: Path, whole: Any
+) -> None:
+    """Shards of it are told apart by their samples, not by their names."""
+    sizes = "".join(f"- {{task: blimp, limit: {size}}}\n" for size in (16, 5))
+    text = f"models: [{checkpoint}]\ntasks:\n{sizes}"
+    (tmp_path / "e.yaml").write_text(text, "utf-8")
+    for shard in ("1/2", "2/2"):
+        options = {"data": "bundled", "device": "cpu", "shard": shard, "output": "out"}
+        assert gpt2eval.run(experiment="e.yaml", **options) == []
+    results = gpt2eval.run(experiment="e.yaml", data="bundled", device="cpu", output="out")
+    assert [result.data["selected"] for result in results] == [16, 5]
+    assert [result.run["resumed_samples"] for result in results] == [0, 0]
+    assert_same(results[:1], whole)
+
+
 def test_a_torn_line_of_a_shard_is_no_record(score: Score_, merge: Score_, whole: Any) -> None:
     score(READ, shard="1/2")
     score(READ, shard="2/2")
