@@ -275,7 +275,7 @@ def test_an_experiment_with_a_task_in_two_sizes(
     checkpoint: Path, tmp_path: Path, whole: Any
 ) -> None:
     """Shards of it are told apart by their samples, not by their names."""
-    sizes = "".join(f"- {{task: blimp, limit: {size}}}\n" for size in (16, 5))
+    sizes = "".join(f"- {{name: blimp, limit: {size}}}\n" for size in (16, 5))
     text = f"models: [{checkpoint}]\ntasks:\n{sizes}"
     (tmp_path / "e.yaml").write_text(text, "utf-8")
     for shard in ("1/2", "2/2"):
