@@ -30,6 +30,7 @@ _HOMES = {
     "gpt2eval.task": ("Fewshot", "Metric", "Protocol", "Task"),
     "gpt2eval.data": ("Dataset", "Hub"),
     "gpt2eval.evaluation": ("run",),
+    "gpt2eval.finetuning.callback": ("EvalCallback",),
     "gpt2eval.results": ("load_results",),
     "gpt2eval.report": ("to_frame", "write_report"),
 }

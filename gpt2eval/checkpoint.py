@@ -19,6 +19,7 @@ from typing import Any
 
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import CheckpointError
+from gpt2eval.lineage import read_lineage
 from gpt2eval.naming import checkpoint_name, natural_key
 from gpt2eval.naming import safe_name as safe_name
 from gpt2eval.pickled import check_pickle
@@ -79,6 +80,7 @@ class Checkpoint:
     kind              "safetensors" or "pytorch"
     source            what the user typed: a path, a hub id, or the name of a bundled checkpoint
     revision          commit on the hub; empty for local directories
+    lineage           what `gpt2eval finetune` recorded of how it was made, where it did
     """
 
     name: str
@@ -90,6 +92,7 @@ class Checkpoint:
     kind: str
     source: str
     revision: str = ""
+    lineage: Mapping[str, Any] | None = None
 
     def size(self, key: str) -> int:
         """A size from config.json (`n_embd`, `n_layer`, ...) or GPT-2's default for it."""
@@ -132,6 +135,7 @@ def _open(source: str | Path, offline: bool) -> Checkpoint:
         kind=kind,
         source=str(source),
         revision=revision,
+        lineage=read_lineage(directory),
     )
 
 

@@ -529,6 +529,14 @@ def strings(value: Any, place: str) -> list[str]:
     return value
 
 
+def filled(value: Any, place: str) -> list[str]:
+    """The same, where none of the strings may be blank."""
+    for number, text in enumerate(strings(value, place), 1):
+        if not text.strip():
+            raise DataError(f"{place}: string {number} is {text!r:.80}; expected some text")
+    return list(value)
+
+
 def read_csv(paths: Sequence[Path], *columns: str, header: bool = True) -> Iterator[Row]:
     """One row a CSV record; the header must name these columns, or they are those of the file."""
     for path in paths:

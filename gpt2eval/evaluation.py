@@ -90,15 +90,21 @@ def run(
     return run_with(RunOptions(**given), progress or Silent())
 
 
-def run_with(options: RunOptions, progress: Progress) -> list[Result]:
-    """`run` with its options as one value."""
-    return run_experiment(of_options(options), progress)
+def run_with(
+    options: RunOptions, progress: Progress, *, checkpoints: Sequence[Checkpoint] = ()
+) -> list[Result]:
+    """`run` with its options as one value; open `checkpoints` stand in for those it names."""
+    return run_experiment(of_options(options), progress, checkpoints=checkpoints)
 
 
-def run_experiment(experiment: Experiment, progress: Progress) -> list[Result]:
+def run_experiment(
+    experiment: Experiment, progress: Progress, *, checkpoints: Sequence[Checkpoint] = ()
+) -> list[Result]:
     """`run` with all that it is given as one value.
 
     With `shard` the results are those that were there before: the shard has none of its own.
+
+    checkpoints  that are open, in place of those that the experiment names
     """
     options = experiment.options
     if experiment.particular and (options.ray is not None or (options.workers or 1) > 1):
@@ -107,7 +113,7 @@ def run_experiment(experiment: Experiment, progress: Progress) -> list[Result]:
             " tasks with names or options of their own, which workers are not told; leave it out,"
             " use --shard, or make a file of each kind"
         )
-    models, work = prepare_all(experiment)
+    models, work = prepare_all(experiment, checkpoints)
     prepare_output(Path(options.output))
     if options.shard is not None:
         before: list[Result] = []
@@ -179,8 +185,13 @@ def prepare(options: RunOptions) -> tuple[RunOptions, list[Checkpoint], list[Wor
     return named, [checkpoint for checkpoint, _ in models], work
 
 
-def prepare_all(experiment: Experiment) -> tuple[list[tuple[Checkpoint, RunOptions]], list[Work]]:
-    """The checkpoints of an experiment, each with its options, and what all of them are asked."""
+def prepare_all(
+    experiment: Experiment, checkpoints: Sequence[Checkpoint] = ()
+) -> tuple[list[tuple[Checkpoint, RunOptions]], list[Work]]:
+    """The checkpoints of an experiment, each with its options, and what all of them are asked.
+
+    checkpoints  that are open, in place of those that the experiment names
+    """
     options = experiment.options
     entries = experiment.models or [Entry(name) for name in BUNDLED]
     tasks = discover(options.tasks_dir)
@@ -188,22 +199,27 @@ def prepare_all(experiment: Experiment) -> tuple[list[tuple[Checkpoint, RunOptio
     for entry in experiment.tasks:
         together.setdefault(experiment.own(entry), []).append(entry.what)
     chosen = [(select(",".join(names), tasks), own) for own, names in together.items()]
-    opened_groups = open_groups(
-        [entry.what for entry in entries],
-        names=[entry.name for entry in entries],
-        offline=options.offline,
-    )
+    models = [(checkpoint, options) for checkpoint in checkpoints] or _open(experiment, entries)
     bundled = all(entry.what in BUNDLED for entry in entries)
     place = options.data or ("bundled" if bundled else "hub")
     work: list[Work] = []
     for asked, own in chosen:
         work += [item for item in load_work(asked, place, own) if not _same(item, work)]
-    models = [
+    return models, with_scorer(work, options)
+
+
+def _open(experiment: Experiment, entries: Sequence[Entry]) -> list[tuple[Checkpoint, RunOptions]]:
+    """The checkpoints of these entries, each with its options."""
+    groups = open_groups(
+        [entry.what for entry in entries],
+        names=[entry.name for entry in entries],
+        offline=experiment.options.offline,
+    )
+    return [
         (checkpoint, experiment.own(entry))
-        for entry, group in zip(entries, opened_groups, strict=True)
+        for entry, group in zip(entries, groups, strict=True)
         for checkpoint in group
     ]
-    return models, with_scorer(work, options)
 
 
 def _same(item: Work, others: Sequence[Work]) -> bool:

@@ -85,3 +85,9 @@ def visible(text: str) -> str:
 
 def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode()
+
+
+def unescaped(text: str) -> str:
+    r"""`\n`, `\t` and `\\` of a command line as what they stand for."""
+    meant = {"n": "\n", "t": "\t", "\\": "\\"}
+    return re.sub(r"\\([nt\\])", lambda match: meant[match[1]], text)

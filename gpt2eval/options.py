@@ -10,7 +10,7 @@ from typing import Any
 from gpt2eval.errors import UsageError
 
 DTYPES = ("float32", "bfloat16", "float16")
-_SHORT_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+SHORT_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def _option(help: str, default: Any = None, **more: Any) -> Any:
@@ -150,7 +150,7 @@ class RunOptions:
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dtype", _SHORT_DTYPES.get(self.dtype, self.dtype))
+        object.__setattr__(self, "dtype", SHORT_DTYPES.get(self.dtype, self.dtype))
         batch_size: object = self.batch_size
         if batch_size == "auto":
             object.__setattr__(self, "batch_size", None)

@@ -33,6 +33,7 @@ def checkpoint_section(model: Model) -> dict[str, Any]:
         "tokenizer_sha256": checkpoint.tokenizer_sha256,
         "parameters": model.parameters,
         "kind": checkpoint.kind,
+        **({"finetuned": checkpoint.lineage} if checkpoint.lineage else {}),
     }
 
 

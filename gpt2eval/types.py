@@ -74,7 +74,7 @@ class Rolling:
     stride: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Generate:
     """Ask for a continuation of a prompt.
 
@@ -82,6 +82,10 @@ class Generate:
     applied in that order, as in transformers. Sampling depends on the run's seed and on the
     request alone, never on the batch. Generation ends after max_new_tokens, at `<|endoftext|>`, or
     at the first of the `stop` strings, which is cut off.
+
+    repetition_penalty  divides the logits of tokens that prompt or text hold already, or multiplies
+                        them where they are negative, before all else; as in transformers (1: off)
+    sample              which of several texts after one prompt; each is drawn by itself
     """
 
     prompt: str
@@ -90,6 +94,21 @@ class Generate:
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    sample: int = 0
+
+    def __repr__(self) -> str:
+        """What draws and runs are known by: fields that came later count where they say something.
+
+        So a request of an earlier version is drawn the same, and its runs are found again.
+        """
+        later = {"repetition_penalty": 1.0, "sample": 0}
+        shown = [
+            f"{name}={value!r}"
+            for name in self.__dataclass_fields__
+            if (value := getattr(self, name)) != later.get(name, ...)
+        ]
+        return f"Generate({', '.join(shown)})"
 
 
 @dataclass(frozen=True, slots=True)

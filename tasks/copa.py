@@ -27,6 +27,9 @@ CONNECTORS = {"cause": "because", "effect": "therefore"}
 def convert(row: data.Row) -> data.Row:
     """A row of SuperGLUE -> premise without its full stop and connector, lower-cased choices."""
     choices = [row["choice1"], row["choice2"]]
+    data.filled([row["premise"], *choices], "[premise, choice 1, choice 2]")
+    if choices[0] == choices[1]:
+        raise ValueError(f"both choices are {choices[0]!r:.80}; expected two that differ")
     return {
         "context": f"{row['premise'].strip()[:-1]} {CONNECTORS[row['question']]}",
         "choices": [choice[0].lower() + choice[1:] for choice in choices],

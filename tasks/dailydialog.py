@@ -31,7 +31,7 @@ def read(paths: Sequence[Path]) -> Iterator[data.Row]:
             turns = [turn["text"] for turn in row["dialogue"]]
         except (KeyError, TypeError) as error:
             raise DataError(f"{place}: expected a list of turns with a text ({error!r})") from error
-        turns = [turn.strip() for turn in data.strings(turns, f"{place}: the list of turns")]
+        turns = [turn.strip() for turn in data.filled(turns, f"{place}: the list of turns")]
         yield {
             "id": str(number),
             "background": "",

@@ -55,12 +55,14 @@ def read(paths: Sequence[Path]) -> Iterator[data.Row]:
                 for paragraph in article["paragraphs"]:
                     for question in paragraph["qas"]:
                         texts = [answer["text"] for answer in question["answers"]]
-                        place = f"{path}, question {question['id']}: the list of answers"
+                        asked = [paragraph["context"], question["question"]]
+                        place = f"{path}, question {question['id']}"
+                        data.filled(asked, f"{place}: [context, question]")
                         yield {
                             "id": str(question["id"]),
-                            "context": str(paragraph["context"]),
-                            "question": str(question["question"]),
-                            "answers": data.strings(texts, place),
+                            "context": asked[0],
+                            "question": asked[1],
+                            "answers": data.filled(texts, f"{place}: the list of answers"),
                         }
         except (KeyError, TypeError) as error:
             raise DataError(

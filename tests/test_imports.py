@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "archive": NOUNS,
     "manifest": NOUNS,
     "pickled": NOUNS | {"archive"},
+    "lineage": NOUNS,
     "data": NOUNS | {"archive", "manifest"},
     "published": NOUNS | {"data"},
     "task": NOUNS | {"data"},
@@ -40,7 +41,7 @@ MAY_IMPORT = {
     "compare": FILES | {"significance", "winner", "experiment"},
     "report": FILES,
     "check": FILES | {"compare", "report"},
-    "checkpoint": NOUNS | {"pickled"},
+    "checkpoint": NOUNS | {"pickled", "lineage"},
     "model": NOUNS | {"checkpoint"},
     "runner": NOUNS | {"checkpoint", "model"},
     "demo": set(),
@@ -49,9 +50,10 @@ MAY_IMPORT = {
 # they may import everything but the door, and only they and the door may import them.
 DOOR = {"cli", "__main__"}
 
-# Only model/ knows transformers; the script that trained the bundled checkpoints is no part of the
-# engine. Rooms above the table may use torch.
-MAY_USE_TRANSFORMERS = {"model", "demo"}
+# Only model/ knows transformers, and finetuning/, which only the command line imports; the script
+# that trained the bundled checkpoints is no part of the engine. Rooms above the table may use
+# torch.
+MAY_USE_TRANSFORMERS = {"model", "demo", "finetuning"}
 MAY_NOT_USE_TORCH = set(MAY_IMPORT) - {"model", "runner", "demo"} | DOOR
 
 # What `import gpt2eval` and `gpt2eval --help` must not load.
@@ -137,6 +139,16 @@ def test_only_the_model_knows_transformers():
         f"{where}: {name}"
         for where, room, name in engine_imports()
         if name.split(".")[0] == "transformers" and room not in MAY_USE_TRANSFORMERS
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_training_is_a_room_of_its_own():
+    """The command line parses for it and shows what it made; nothing else knows it."""
+    wrong = [
+        f"{where}: {name}"
+        for where, room, name in engine_imports()
+        if room_of(name) == "finetuning" and room not in {"finetuning", "cli", "terminal"}
     ]
     assert not wrong, "\n".join(wrong)
 

@@ -102,7 +102,13 @@ def _flips(pair: Pair, text: TokenText) -> Iterator[Flip]:
 def _choice_flip(pair: Pair, choices: Sequence[str]) -> Iterator[Flip]:
     """The likeliest by the sum of its tokens; metrics may divide by a length besides."""
     sums = [
-        np.array([one.logprobs.astype(np.float64).sum() for one in given.responses])
+        np.array(
+            [
+                one.logprobs.astype(np.float64).sum()
+                for one in given.responses
+                if not isinstance(one, Embedded)
+            ]
+        )
         for given in (pair.left, pair.right)
     ]
     found, expected = (int(each.argmax()) for each in sums)

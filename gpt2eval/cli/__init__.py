@@ -27,6 +27,8 @@ from gpt2eval.cli import (
     doctor,
     explain,
     fetch,
+    finetune,
+    generate,
     importing,
     merge,
     overlap,
@@ -61,6 +63,8 @@ def app() -> None:
     gpt2eval report results               the report of finished runs
     gpt2eval fetch --to DIR               data of tasks, for runs without a network
     gpt2eval bench --model ./a            how fast a checkpoint is on this machine
+    gpt2eval finetune --model gpt2 --train FILES --output DIR
+    gpt2eval generate --model ./a --prompt "Once upon"
     """  # noqa: D301 (click wants the character itself)
 
 
@@ -76,6 +80,8 @@ COMMANDS = (
     importing,
     fetch,
     overlap,
+    finetune,
+    generate,
     tasks,
     explain,
     bench,

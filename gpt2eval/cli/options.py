@@ -1,8 +1,8 @@
-"""Options of commands, made from the fields of RunOptions and ReportOptions."""
+"""Options of commands, made from the fields of the dataclasses that declare them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
@@ -40,15 +40,18 @@ def print_json(command: str, content: Mapping[str, Any]) -> None:
 
 def run_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The options of these fields of RunOptions, or of all of them."""
-    return _options([item for item in fields(RunOptions) if not names or item.name in names])
+    return options_of(RunOptions, *names)
 
 
 def report_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The options of all fields of ReportOptions."""
-    return _options(fields(ReportOptions))
+    return options_of(ReportOptions)
 
 
-def _options(items: Sequence[Field[Any]]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def options_of(kind: Any, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options of these fields of a dataclass, or of all of them."""
+    items = [item for item in fields(kind) if not names or item.name in names]
+
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for item in reversed(items):
             command = _option(item)(command)
@@ -89,13 +92,19 @@ def _option(item: Field[Any]) -> Callable[[Any], Any]:
     """The command-line option of a field."""
     flag = item.metadata.get("flag", "--" + dashes(item.name))
     default = None if item.default is MISSING else item.default
-    if isinstance(default, bool):
-        return click.option(flag, item.name, is_flag=True, help=item.metadata["help"])
-    kind = _whole_or_auto if item.metadata.get("auto") else _whole
+    if "bool" in str(item.type):  # of which --yes/--no has None for neither
+        return click.option(
+            flag, item.name, is_flag=True, default=default, help=item.metadata["help"]
+        )
+    kind: Any = str
+    if "int" in str(item.type):
+        kind = _whole_or_auto if item.metadata.get("auto") else _whole
+    elif "float" in str(item.type):
+        kind = _number
     return click.option(
         flag,
         item.name,
-        type=kind if "int" in str(item.type) else str,
+        type=kind,
         default=default,
         multiple=item.metadata.get("multiple", False),
         metavar=item.metadata.get("metavar", "NAME"),
@@ -111,6 +120,14 @@ def _whole(text: str) -> int:
         return int(text)
     except ValueError as error:
         raise click.BadParameter(f"{text!r}; expected a whole number") from error
+
+
+def _number(text: str) -> float:
+    """A number, or a usage error that says what was expected."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}; expected a number") from error
 
 
 def _whole_or_auto(text: str) -> int | None:

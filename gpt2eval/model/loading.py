@@ -138,7 +138,7 @@ class Model:
 
 def token_texts(checkpoint: Checkpoint, ids: Iterable[int]) -> dict[int, str]:
     """`Model.token_texts` of a checkpoint whose weights are not needed."""
-    return _token_texts(_load_tokenizer(checkpoint), ids)
+    return _token_texts(load_tokenizer(checkpoint), ids)
 
 
 def _token_texts(tokenizer: Any, ids: Iterable[int]) -> dict[int, str]:
@@ -214,7 +214,7 @@ def _describe(checkpoint: Checkpoint) -> tuple[Any, Callable[[Tensor], Tensor] |
     """All but the weights: configuration, activation, tokenizer."""
     config = _config(checkpoint)
     activation = _activation(config.activation_function)
-    tokenizer = _load_tokenizer(checkpoint)
+    tokenizer = load_tokenizer(checkpoint)
     _check_tokenizer(checkpoint, tokenizer)
     return config, activation, tokenizer
 
@@ -262,11 +262,12 @@ def _load_weights(
     return tensors, linears, parameters
 
 
-def _load_tokenizer(checkpoint: Checkpoint) -> Any:
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """The tokenizer of a checkpoint; CheckpointError where it cannot be loaded."""
     from transformers import AutoTokenizer
 
     try:
-        with _silence("transformers"):
+        with silence("transformers"):
             tokenizer = AutoTokenizer.from_pretrained(
                 checkpoint.path, local_files_only=True, trust_remote_code=False, use_fast=True
             )
@@ -324,7 +325,7 @@ def _activation(name: str) -> Callable[[Tensor], Tensor] | None:
 
 
 @contextmanager
-def _silence(logger: str) -> Iterator[None]:
+def silence(logger: str) -> Iterator[None]:
     """Hold back a library's warnings and bars: what matters in them is raised as an error here."""
     reporting: Any = import_module("transformers.utils.logging")
     log, bars = logging.getLogger(logger), reporting.is_progress_bar_enabled()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gpt2eval.report.bibliography import Bibliography
 from gpt2eval.report.differences import MARKS
@@ -109,7 +110,22 @@ def _facts(result: Result) -> str:
         facts.append(f"weights SHA-256 {checkpoint['sha256'][:DIGITS]}")
     else:
         facts.append("digest of the weights unknown")
-    return f" ({', '.join(facts)})"
+    return f" ({', '.join([*facts, *_finetuned(checkpoint)])})"
+
+
+def _finetuned(checkpoint: Mapping[str, Any]) -> list[str]:
+    """How a checkpoint was fine-tuned, if the record that lies beside it is of these weights."""
+    record = checkpoint.get("finetuned")
+    if not isinstance(record, Mapping) or record.get("weights_sha256") != checkpoint.get("sha256"):
+        return []
+    base, step, tokens = (record.get(key) for key in ("base", "step", "tokens_seen"))
+    if not isinstance(base, Mapping) or type(step) is not int or type(tokens) is not int:
+        return []
+    return [
+        f"fine-tuned from {base.get('name')} with weights SHA-256"
+        f" {str(base.get('sha256'))[:DIGITS]} in {counted(step, 'step')} over"
+        f" {counted(tokens, 'token')}, seed {record.get('seed')}"
+    ]
 
 
 def _by_tool(sections: Sequence[Section]) -> dict[str, list[tuple[str, Result]]]:

@@ -9,7 +9,7 @@ from itertools import starmap
 from gpt2eval.model import Model
 from gpt2eval.runner.embed import embed
 from gpt2eval.runner.failures import Failed, stop
-from gpt2eval.runner.generate import generate
+from gpt2eval.runner.generate import Wrote, generate
 from gpt2eval.runner.score import score
 from gpt2eval.types import Embed, Generate, Request, Response, Rolling, Score
 
@@ -40,6 +40,7 @@ def answer(
     on_failed: Failed = stop,
     parts: Sequence[Hashable] | None = None,
     wanted: Collection[int] | None = None,
+    wrote: Wrote = lambda _number, _tokens: None,
 ) -> Iterator[Answer]:
     """Answer requests in the order that suits the machine; each is answered exactly once.
 
@@ -52,6 +53,7 @@ def answer(
     on_failed   called for each request that has no answer; default: ModelError at the first
     parts       for each request, what may share a batch with it; None: everything
     wanted      numbers of the requests to answer; None: all
+    wrote       called with the number of a Generate and its tokens so far, after each but the last
     """
     wanted = range(len(requests)) if wanted is None else wanted
     scored = [
@@ -71,6 +73,7 @@ def answer(
         found = score(model, scored, batch_size, on_plan, on_failed, parts, wanted)
         yield from starmap(Answer, found)
     if written:
-        yield from starmap(Answer, generate(model, written, seed, batch_size, on_plan, on_failed))
+        texts = generate(model, written, seed, batch_size, on_plan, on_failed, wrote)
+        yield from starmap(Answer, texts)
     if read:
         yield from starmap(Answer, embed(model, read, batch_size, on_plan, on_failed))

@@ -26,6 +26,9 @@ from gpt2eval.types import Generate, Generated
 
 SHARED_BEGINNING = 16  # tokens from which reading a common beginning once pays
 
+Wrote = Callable[[int, Sequence[int]], None]
+"""Called with the number of a request and the tokens of its answer so far."""
+
 
 @dataclass(slots=True)
 class Job:
@@ -78,8 +81,12 @@ def generate(
     batch_size: int | None,
     plan_done: Callable[[int], None],
     failed: Failed,
+    wrote: Wrote = lambda _number, _tokens: None,
 ) -> Iterator[tuple[int, Generated, int, float]]:
-    """Answer numbered requests, in any order: (number, response, tokens fed, seconds)."""
+    """Answer numbered requests, in any order: (number, response, tokens fed, seconds).
+
+    wrote  told after each token of an answer that goes on; one that has ended is yielded
+    """
     jobs = plan(model, requests, seed, failed)
     plan_done(sum(job.size for job in jobs))
     groups = by_sampling(jobs)
@@ -89,7 +96,7 @@ def generate(
         rows = min(len(group), batch_size or held, held)
         while group:
             try:
-                for job in _write(model, group, rows):
+                for job in _write(model, group, rows, wrote):
                     fed = len(job.prompt) + len(job.tokens)
                     for number in job.numbers:
                         if job.failed:
@@ -155,16 +162,16 @@ def _random(request: Generate, seed: int) -> np.random.Generator:
 
 def by_sampling(jobs: Sequence[Job]) -> list[list[Job]]:
     """Jobs in groups that are written together: those of one group are sampled alike."""
-    groups: dict[tuple[float, int, float], list[Job]] = {}
+    groups: dict[tuple[float, ...], list[Job]] = {}
     for job in jobs:
         request = job.request
-        key = (request.temperature, request.top_k, request.top_p)
+        key = (request.temperature, request.top_k, request.top_p, request.repetition_penalty)
         groups.setdefault(key, []).append(job)
     return list(groups.values())
 
 
 @torch.inference_mode()
-def _write(model: Model, jobs: Sequence[Job], rows: int) -> Iterator[Job]:
+def _write(model: Model, jobs: Sequence[Job], rows: int, wrote: Wrote) -> Iterator[Job]:
     """Write jobs to their ends, so many at a time; yields each when it has ended."""
     # The longest first: what is written last is short, and few rows wait for it.
     waiting = deque(sorted(jobs, key=lambda job: job.size, reverse=True))
@@ -186,6 +193,8 @@ def _write(model: Model, jobs: Sequence[Job], rows: int) -> Iterator[Job]:
         seconds = time.perf_counter() - begin
         for job in writing:
             job.seconds += seconds / len(writing)
+            for number in () if job.done else job.numbers:
+                wrote(number, job.tokens)
         yield from (job for job in writing if job.done)
         _close_gaps(live, cache)
 
@@ -269,6 +278,8 @@ def _shared_beginning(prompts: list[list[int]]) -> int:
 def _choose(logits: Tensor, jobs: Sequence[Job]) -> Tensor:
     """The next token of each row, on the CPU. All rows share the sampling parameters."""
     request = jobs[0].request
+    if request.repetition_penalty != 1:
+        logits = _penalised(logits, jobs)
     if request.temperature == 0:
         return logits.argmax(-1).cpu()
     tokens, probabilities = _candidates(logits, request)
@@ -276,6 +287,16 @@ def _choose(logits: Tensor, jobs: Sequence[Job]) -> Tensor:
     draws = torch.tensor([job.random.random() for job in jobs], dtype=cumulated.dtype)
     picked = (cumulated <= (draws * cumulated[:, -1])[:, None]).sum(-1)
     return tokens.gather(1, picked.clamp(max=tokens.shape[1] - 1)[:, None])[:, 0]
+
+
+def _penalised(logits: Tensor, jobs: Sequence[Job]) -> Tensor:
+    """Logits with those of tokens that a text holds already lowered, its prompt included."""
+    logits = logits.clone()
+    for row, job in zip(logits, jobs, strict=True):
+        seen = torch.tensor(sorted({*job.prompt, *job.tokens}), device=row.device)
+        old, penalty = row[seen], job.request.repetition_penalty
+        row[seen] = torch.where(old < 0, old * penalty, old / penalty)
+    return logits
 
 
 def _candidates(logits: Tensor, request: Generate) -> tuple[Tensor, Tensor]:

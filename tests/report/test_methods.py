@@ -215,3 +215,33 @@ def test_nothing_to_say_is_no_error() -> None:
             del section[key]  # type: ignore[attr-defined]
     text = methods_of(group([bare]), Significance())
     assert "**wikitext2@lm-eval**" in text.markdown
+
+
+LINEAGE = {
+    "base": {"name": "gpt2", "sha256": "b" * 64},
+    "step": 1,
+    "tokens_seen": 12_345,
+    "seed": 3,
+}
+
+
+def tuned(**changes: object) -> str:
+    """The methods of a checkpoint with a record of its fine-tuning."""
+    run = lambada("tuned")
+    weights = run.checkpoint["sha256"]
+    record = {**LINEAGE, "weights_sha256": weights, **changes}
+    run.checkpoint.update(finetuned=record)  # type: ignore[attr-defined]
+    return methods(run).markdown.replace("\\", "")
+
+
+def test_how_a_checkpoint_was_fine_tuned_is_said() -> None:
+    told = "fine-tuned from gpt2 with weights SHA-256 bbbbbbbbbbbb in 1 step over 12,345 tokens"
+    assert f"{told}, seed 3)" in tuned()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"weights_sha256": "c" * 64}, {"base": "gpt2"}, {"step": "many"}, {"tokens_seen": None}],
+)
+def test_a_record_of_other_weights_or_in_another_form_is_not(changes: dict[str, object]) -> None:
+    assert "fine-tuned" not in tuned(**changes)

@@ -122,6 +122,18 @@ BAD: dict[str, tuple[Dataset, str, str, str]] = {
         COPA.format(ask="effect", label=3),
         r"copa-test\.xml, row 1: gold label '3'; expected a whole number from 1 to 2",
     ),
+    "copa without a choice": (
+        copa.TEST,
+        "copa/copa-test.xml",
+        COPA.format(ask="cause", label="1").replace("We sang.", ""),
+        r"row 1: \[premise, choice 1, choice 2\] is \['It rained.', 'We got wet.', None\]",
+    ),
+    "copa with one choice": (
+        copa.TEST,
+        "copa/copa-test.xml",
+        COPA.format(ask="cause", label="1").replace("We sang.", "We got wet."),
+        "both choices are 'We got wet.'; expected two that differ",
+    ),
     "copa question": (
         copa.TEST,
         "copa/copa-test.xml",

@@ -43,6 +43,7 @@ def test_rows(tmp_path: Path) -> None:
     [
         (dailydialog.read, {"dialogue": ["Hi"]}, "conversation 1: expected a list of turns"),
         (dailydialog.read, {"dialogue": []}, r"the list of turns is \[\]"),
+        (dailydialog.read, {"dialogue": [{"text": "a"}, {"text": " "}]}, "turns: string 2 is ' '"),
         (
             personachat.read,
             [{"meta": ["x"], "dialogue": [["a"]]}],

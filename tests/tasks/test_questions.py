@@ -231,6 +231,9 @@ def test_squad(tmp_path: Path) -> None:
         ({"data": None}, "not in the format of SQuAD 1.1"),
         ({"data": [{}]}, "not in the format of SQuAD 1.1"),
         (squad_file(answers=[]), "question q1: the list of answers is"),
+        (squad_file(answers=[{"text": ""}]), "question q1: the list of answers: string 1 is ''"),
+        (squad_file(question=None), r"question q1: \[context, question\] is"),
+        (squad_file(question=""), r"question q1: \[context, question\]: string 2 is ''"),
         ([], "holds a JSON list; expected an object"),
     ],
 )
