@@ -103,7 +103,7 @@ ESTIMATE = {
     "n": Shape(_whole, COUNT.words, needed=True),
     "higher_is_better": Shape(_or_none(FLAG).fits, "true, false or null", needed=True),
     **dict.fromkeys(("method", "unit", "denominator"), NAME),
-    **dict.fromkeys(("signature", "part"), TEXT),
+    **dict.fromkeys(("signature", "part", "note"), TEXT),
 }
 REFERENCE = {
     "value": Shape(_number, "a number", needed=True),
