@@ -81,12 +81,14 @@ class Cost:
 def bench(options: RunOptions, repeats: int, progress: Progress) -> list[Result]:
     """Time the workloads with each checkpoint of `options.models`; one Result a workload.
 
-    Of the options, the models, output, batch_size, dtype, device and offline count. Every call
-    measures anew. The value is the median over the repeats, its bounds are their range.
+    Of the options, the models, tokenizer, output, batch_size, dtype, device and offline count.
+    Every call measures anew. The value is the median over the repeats, its bounds are their range.
     """
     if repeats < 1:
         raise UsageError(f"--repeats {repeats}: expected a whole number of at least 1")
-    checkpoints = open_checkpoints(options.models, offline=options.offline)
+    checkpoints = open_checkpoints(
+        options.models, offline=options.offline, tokenizer=options.tokenizer
+    )
     prepare_output(Path(options.output))
     return [
         result

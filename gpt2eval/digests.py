@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 
 def digest_files(paths: Sequence[Path]) -> str:
     """sha256 of one file, or of the `digest  name` lines of several, sorted by name."""
-    digests = sorted((path.name, _sha256(path)) for path in paths)
+    return _combined((path.name, _sha256(path)) for path in paths)
+
+
+def digest_named(contents: Mapping[str, Path | bytes]) -> str:
+    """The same of files, or bytes that might be, by the names given; empty for none."""
+    pairs = (
+        (name, hashlib.sha256(one).hexdigest() if isinstance(one, bytes) else _sha256(one))
+        for name, one in contents.items()
+    )
+    return _combined(pairs)
+
+
+def _combined(pairs: Iterable[tuple[str, str]]) -> str:
+    digests = sorted(pairs)
     if len(digests) == 1:
         return digests[0][1]
     lines = "".join(f"{digest}  {name}\n" for name, digest in digests)

@@ -5,6 +5,7 @@ The module is not called `run`, because a submodule of that name would replace `
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -193,6 +194,8 @@ def prepare_all(
     checkpoints  that are open, in place of those that the experiment names
     """
     options = experiment.options
+    if options.offline:  # a metric of Hugging Face's may be one of the hub
+        os.environ["HF_EVALUATE_OFFLINE"] = "1"
     entries = experiment.models or [Entry(name) for name in BUNDLED]
     tasks = discover(options.tasks_dir)
     together: dict[RunOptions, list[str]] = {}  # what is loaded in one go shares its data
@@ -214,6 +217,7 @@ def _open(experiment: Experiment, entries: Sequence[Entry]) -> list[tuple[Checkp
         [entry.what for entry in entries],
         names=[entry.name for entry in entries],
         offline=experiment.options.offline,
+        tokenizer=experiment.options.tokenizer,
     )
     return [
         (checkpoint, experiment.own(entry))

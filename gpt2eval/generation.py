@@ -9,7 +9,6 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from gpt2eval.checkpoint import open_checkpoint
 from gpt2eval.data import read_jsonl, read_lines
 from gpt2eval.errors import DataError, UsageError
 from gpt2eval.naming import unescaped
@@ -29,6 +28,9 @@ class GenerateOptions:
         "Checkpoint: a directory, a hub id, or demo-base / demo-tuned.",
         default="demo-base",
         metavar="CHECKPOINT",
+    )
+    tokenizer: str | None = _option(
+        "Tokenizer in place of the checkpoint's own: a directory or a hub id.", metavar="DIR|ID"
     )
     prompt: tuple[str, ...] = _option(
         "What to go on from. May be given several times; without it, a line of stdin is a prompt.",
@@ -159,12 +161,14 @@ def written(
     piece    told of the text of a single request as it comes, in pieces that make up the whole
     plan, advance  told of the tokens that the work has, and of those that are done
     """
+    from gpt2eval.checkpoint import open_checkpoint
     from gpt2eval.model import load_model
     from gpt2eval.runner import answer
 
-    model = load_model(
-        open_checkpoint(options.model, offline=options.offline), options.device, options.dtype
+    checkpoint = open_checkpoint(
+        options.model, offline=options.offline, tokenizer=options.tokenizer
     )
+    model = load_model(checkpoint, options.device, options.dtype)
     stream = Stream(model.decode, requests[0].stop)
 
     def wrote(_number: int, tokens: Sequence[int]) -> None:

@@ -59,7 +59,7 @@ class RunOptions:
     """
 
     models: tuple[str, ...] = _option(
-        "Checkpoint: a directory, a glob ('runs/*/checkpoint-*'), a hub id, or demo-base /"
+        "Checkpoint: a directory, a file, a glob ('runs/*/checkpoint-*'), a hub id, or demo-base /"
         " demo-tuned. May be given several times."
         "  [default: the two bundled checkpoints]",
         default=(),
@@ -68,8 +68,14 @@ class RunOptions:
         multiple=True,
         place="checkpoint",
     )
+    tokenizer: str | None = _option(
+        "Tokenizer of the checkpoints, in place of their own: a directory or a hub id. For those"
+        " that bring none, such as nanoGPT's and llm.c's.",
+        metavar="DIR|ID",
+    )
     tasks: str = _option(
-        "Tasks, groups or globs, with commas: core, wikitext2@lm-eval, 'lambada@*'.",
+        "Tasks, groups or globs, with commas: core, wikitext2@lm-eval, 'lambada@*'; or lm-eval's"
+        " names: lambada_openai.",
         default="core",
         metavar="NAMES",
     )
@@ -154,7 +160,7 @@ class RunOptions:
         batch_size: object = self.batch_size
         if batch_size == "auto":
             object.__setattr__(self, "batch_size", None)
-        for name in ("data", "output", "report", "tasks_dir"):
+        for name in ("data", "output", "report", "tasks_dir", "tokenizer"):
             self._need(name, lambda value: value != "", "the name of a directory, not nothing")
         if "" in self.models:
             raise UsageError("--model '': expected a directory, a hub id or a bundled name")

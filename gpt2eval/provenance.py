@@ -34,6 +34,15 @@ def checkpoint_section(model: Model) -> dict[str, Any]:
         "parameters": model.parameters,
         "kind": checkpoint.kind,
         **({"finetuned": checkpoint.lineage} if checkpoint.lineage else {}),
+        **({"assumed": list(checkpoint.assumed)} if checkpoint.assumed else {}),
+        **({"base": _base_section(checkpoint.base)} if checkpoint.base else {}),
+    }
+
+
+def _base_section(base: Checkpoint) -> dict[str, Any]:
+    """What an adapter was merged into."""
+    return {"path": base.source, "revision": base.revision, "sha256": base.sha256} | {
+        "kind": base.kind
     }
 
 

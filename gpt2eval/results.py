@@ -57,6 +57,7 @@ SHARDS = "shards"  # directory of what shards of a run have saved, until they ar
 RESPONSES, REFERENCES = b'}, "responses": [', b'], "references": ['
 ASKED = b', "asked": ['
 VOCABULARY = "vocabulary.json"
+_SAMPLING = ("temperature", "top_k", "top_p")  # of a Generate, where it is not greedy
 SHARING = 10  # tenths of a second in which a shard that ends may hold up one that begins
 _WORTH = 16  # shared characters from which on it is shorter to count them
 
@@ -401,9 +402,10 @@ def encode_requests(
 ) -> list[dict[str, Any]]:
     """The texts of what was asked, one JSON object a request.
 
-    A Score has "context" and "continuation", a Generate "prompt", a Rolling and an Embed nothing:
-    the tokens of the response say the text, which may be a book. What context or prompt begins with
-    as the one before it did is not repeated: "same" counts its characters.
+    A Score has "context" and "continuation", a Generate "prompt" and how it is to be continued, a
+    Rolling and an Embed nothing: the tokens of the response say the text, which may be a book. What
+    context or prompt begins with as the one before it did is not repeated: "same" counts its
+    characters.
 
     beginning  what stands before the first: the text that all samples of the run begin with
     scorer     positions of the requests that a protocol's `followup` makes; they say so
@@ -422,6 +424,10 @@ def encode_requests(
             before = text
         if isinstance(request, Score):
             content["continuation"] = request.continuation
+        if isinstance(request, Generate):
+            content |= {"max_new_tokens": request.max_new_tokens, "stop": list(request.stop)}
+            if request.temperature:
+                content |= {key: getattr(request, key) for key in _SAMPLING}
         encoded.append(content)
     return encoded
 

@@ -80,7 +80,10 @@ def selfcheck(options: RunOptions, progress: Progress) -> list[Check]:
     numbers were published of are not there.
     """
     checks: list[Check] = []
-    for checkpoint in open_checkpoints(options.models or BUNDLED, offline=options.offline):
+    sources = options.models or BUNDLED
+    for checkpoint in open_checkpoints(
+        sources, offline=options.offline, tokenizer=options.tokenizer
+    ):
         recorded = _recorded(checkpoint)
         if recorded is not None:
             progress.begin(f"{checkpoint.name}: selfcheck")

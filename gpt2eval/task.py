@@ -115,7 +115,8 @@ class Protocol:
     references published numbers of a task of one's own: {"model", "metric", "value", "source"}, and
                "tolerance", relative, where they can be judged; those of the built-in tasks are in
                `reference_numbers.json`
-    lm_eval    the task of lm-evaluation-harness that asks the same, for `gpt2eval import`
+    lm_eval    the task of lm-evaluation-harness that asks the same, for `import` and `export`; also
+               a name that `--tasks` takes
     """
 
     name: str
@@ -230,13 +231,21 @@ def select(text: str, tasks: Mapping[str, Task]) -> list[tuple[Task, Protocol]]:
     """`wikitext2,lambada@*,core` -> tasks with protocols, in the order asked, none twice.
 
     A name is a task, a group or a glob over both; `@protocol` may be a glob too. Of several tasks,
-    those that have the protocol are meant. Raises UsageError that suggests the nearest name.
+    those that have the protocol are meant. A name that only lm-evaluation-harness has, such as
+    lambada_openai, is the protocol that asks the same. Raises UsageError that suggests the nearest
+    name.
     """
     chosen: dict[str, tuple[Task, Protocol]] = {}
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
+    for part in _parts(text):
         name, _, protocol = part.partition("@")
         matching = _matching_tasks(name, tasks)
-        found = [(task, one) for task in matching for one in _matching_protocols(task, protocol)]
+        if matching:
+            found = [(task, x) for task in matching for x in _matching_protocols(task, protocol)]
+        else:
+            found = _matching_twins(name, protocol, tasks)
+            matching = [task for task, _ in found]
+        if not matching:
+            raise UsageError(_unknown(name, protocol, tasks))
         if not found:
             raise UsageError(_no_protocol(matching, protocol, part))
         for task, one in found:
@@ -246,19 +255,67 @@ def select(text: str, tasks: Mapping[str, Task]) -> list[tuple[Task, Protocol]]:
     return list(chosen.values())
 
 
+def _parts(text: str) -> Iterator[str]:
+    return filter(None, (piece.strip() for piece in text.split(",")))
+
+
+def twins(tasks: Mapping[str, Task]) -> dict[str, tuple[Task, Protocol]]:
+    """lm-evaluation-harness's name of a task -> the protocol of ours that asks the same."""
+    return {
+        protocol.lm_eval: (task, protocol)
+        for task in tasks.values()
+        for protocol in task.protocols
+        if protocol.lm_eval
+    }
+
+
+def other_meanings(text: str, tasks: Mapping[str, Task]) -> list[str]:
+    """What there is to say of names in `--tasks` by which lm-eval means another protocol."""
+    theirs = twins(tasks)
+    found = []
+    for name in _parts(text):
+        if name in tasks and name in theirs and theirs[name][1] is not tasks[name].protocols[0]:
+            ours = f"{name}@{tasks[name].protocols[0].name}"
+            found.append(
+                f"{name} is {ours} here; what lm-eval calls {name} is"
+                f" {theirs[name][0].name}@{theirs[name][1].name}"
+            )
+    return found
+
+
 def _matching_tasks(name: str, tasks: Mapping[str, Task]) -> list[Task]:
-    matching = [
+    return [
         task
         for task in tasks.values()
         if any(fnmatchcase(n, name) for n in (task.name, *task.groups))
     ]
-    if not matching:
-        groups = {group for task in tasks.values() for group in task.groups}
-        # Whole names too: lm-eval's lambada_openai is lambada@openai.
-        whole = {f"{task.name}@{one.name}" for task in tasks.values() for one in task.protocols}
-        names = [*sorted({*tasks, *groups}), *sorted(whole)]
-        raise UsageError(f"unknown task {name!r}{_nearest(name, names)}; see: gpt2eval tasks")
-    return matching
+
+
+def _matching_twins(
+    name: str, protocol: str, tasks: Mapping[str, Task]
+) -> list[tuple[Task, Protocol]]:
+    """The protocols that lm-eval has under a name; one that is given has to be that."""
+    return [
+        (task, one)
+        for theirs, (task, one) in twins(tasks).items()
+        if fnmatchcase(theirs, name) and fnmatchcase(one.name, protocol or "*")
+    ]
+
+
+def _unknown(name: str, protocol: str, tasks: Mapping[str, Task]) -> str:
+    """What to say of a name that nothing has."""
+    theirs = twins(tasks)
+    if name in theirs:
+        task, one = theirs[name]
+        return (
+            f"{name!r} is lm-eval's name of {task.name}@{one.name} and has no protocol"
+            f" {protocol!r}; give one of the two names alone"
+        )
+    groups = {group for task in tasks.values() for group in task.groups}
+    # Whole names too: wikitext_hf is nearest to wikitext2@hf-docs-512.
+    whole = {f"{task.name}@{one.name}" for task in tasks.values() for one in task.protocols}
+    names = [*sorted({*tasks, *groups}), *sorted({*whole, *theirs})]
+    return f"unknown task {name!r}{_nearest(name, names)}; see: gpt2eval tasks"
 
 
 def _matching_protocols(task: Task, name: str) -> list[Protocol]:

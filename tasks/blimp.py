@@ -124,7 +124,7 @@ SCORES = (
 )
 
 
-def protocol(name: str, summary: str, before: str, detail: str) -> Protocol:
+def protocol(name: str, summary: str, before: str, detail: str, lm_eval: str = "") -> Protocol:
     """One way to write a sentence down."""
     return Protocol(
         name=name,
@@ -136,6 +136,7 @@ def protocol(name: str, summary: str, before: str, detail: str) -> Protocol:
         metrics=SCORES,
         baselines={"chance": recipes.chance},
         options={"before": "space" if before else "nothing"},
+        lm_eval=lm_eval,
     )
 
 
@@ -156,6 +157,7 @@ BLIMP = Task(
             " paradigms, lm-eval's number for the group; it weighs a pair by one over the pairs of"
             " its paradigm in the file, so that on a subset of the pairs it estimates that mean."
             " accuracy/NAME is the accuracy on one paradigm.",
+            lm_eval="blimp",
         ),
         protocol(
             "sentence",

@@ -170,7 +170,7 @@ def protocol(
     detail: str,
     scored: Literal["full", "partial"],
     space: str = "",
-    **more: object,
+    lm_eval: str = "",
 ) -> Protocol:
     """One way to score a schema."""
     by_length = (metrics.choice_accuracy("tokens", per="schemas"),) if scored == "full" else ()
@@ -184,6 +184,7 @@ def protocol(
         metrics=(metrics.choice_accuracy(per="schemas"), *by_length),
         baselines={"chance": recipes.chance},
         options={"scored": scored, "spaces": 1 + len(space)},
+        lm_eval=lm_eval,
     )
 
 
@@ -219,6 +220,7 @@ WINOGRAD = Task(
             " sentence besides the one that stands there.",
             "partial",
             space=" ",
+            lm_eval="wsc273",
         ),
     ),
 )

@@ -1,10 +1,24 @@
 """WMT 2014 French-English, newstest2014, both ways (Bojar et al. 2014).
 
 https://www.statmt.org/wmt14/. Prompted as in the GPT-2 paper, section 3.7, with example pairs
-written for gpt2eval: the paper says neither which pairs it used nor how many.
+written for gpt2eval: the paper says neither which pairs it used nor how many. lm-evaluation-harness
+asks without examples and names the languages.
 """
 
-from gpt2eval import Dataset, Hub, Task, data, recipes
+from collections.abc import Iterable, Iterator
+
+from gpt2eval import (
+    Dataset,
+    Generate,
+    Hub,
+    Protocol,
+    Request,
+    Sample,
+    Task,
+    data,
+    metrics,
+    recipes,
+)
 
 BIBTEX = r"""
 @inproceedings{bojar2014,
@@ -42,6 +56,50 @@ def newstest2014(direction: tuple[str, str]) -> Dataset:
     )
 
 
+LANGUAGES = {"en": "English", "fr": "French"}
+
+
+def lm_eval_protocol(direction: tuple[str, str]) -> Protocol:
+    """lm-evaluation-harness's `wmt14-en-fr` or `wmt14-fr-en`."""
+    source, target = direction
+    prompt = f"{LANGUAGES[source]} phrase: {{}}\n{LANGUAGES[target]} phrase:"
+    twin = f"wmt14-{source}-{target}"
+
+    def samples(rows: Iterable[data.Row]) -> Iterator[Sample]:
+        for number, row in enumerate(rows, 1):
+            own = row.get("id")
+            yield Sample(
+                id=str(number if own in (None, "") else own),
+                fields={"source": row[source]},
+                references=(row[target],),
+                group=row.get("document", ""),
+            )
+
+    def requests(sample: Sample) -> list[Request]:
+        return [Generate(prompt.format(sample.fields["source"]), 256, stop=("\n",))]
+
+    return Protocol(
+        name="lm-eval",
+        lm_eval=twin,
+        summary=f"as lm-eval's {twin}: no examples, greedy, the first line",
+        detail=(
+            "The sentence after the name of its language, no examples; the first line of at most"
+            " 256 tokens. BLEU and chrF2 by sacrebleu, as lm-eval's bleu and chrf; it has ter too."
+            " A model that was never told what a translation is seldom gives one."
+        ),
+        dataset=newstest2014(direction),
+        samples=samples,
+        requests=requests,
+        metrics=(metrics.bleu(), metrics.chrf()),
+        options={
+            "prompt": prompt.format("sentence").replace("\n", "\\n"),
+            "max_new_tokens": 256,
+            "decoding": "greedy",
+            "scored": "first line",
+        },
+    )
+
+
 def task(direction: tuple[str, str]) -> Task:
     """One direction."""
     source, target = direction
@@ -66,6 +124,7 @@ def task(direction: tuple[str, str]) -> Task:
                     " neither pairs nor a BLEU script, so its value is for orientation."
                 ),
             ),
+            lm_eval_protocol(direction),
         ),
     )
 

@@ -29,6 +29,7 @@ from gpt2eval.checkpoint import (
 )
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import CheckpointError
+from gpt2eval.formats import FORMATS
 from gpt2eval.model import load_model
 from tests.checkpoints import make_checkpoint
 
@@ -262,7 +263,6 @@ def text(name: str, content: str | bytes) -> Callable[[Path], None]:
 TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt")
 
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
-    "no config": (remove("config.json"), r"no config\.json \(found: .*model\.safetensors"),
     "config not JSON": (text("config.json", "{'n': 1}"), r"config\.json is not valid JSON"),
     "config cut": (text("config.json", '{"n_embd": '), r"config\.json is not valid JSON"),
     "config not UTF-8": (text("config.json", b'{"a": "\xff"}'), r"config\.json is not valid JSON"),
@@ -341,10 +341,15 @@ def test_empty_directory(tmp_path: Path) -> None:
         open_checkpoint(tmp_path)
 
 
-def test_adapter(tmp_path: Path) -> None:
-    (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"This is an adapter: merge it"):
-        open_checkpoint(tmp_path)
+def test_no_config(copy: Path) -> None:
+    """Everything that would be accepted is listed."""
+    (copy / "config.json").unlink()
+    with pytest.raises(CheckpointError) as caught:
+        open_checkpoint(copy)
+    said = str(caught.value)
+    assert "no config.json (found: merges.txt, model.safetensors" in said
+    for form in FORMATS:
+        assert form.ACCEPTS in said
 
 
 def test_directory_of_checkpoints(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -353,8 +358,8 @@ def test_directory_of_checkpoints(tiny_checkpoint: Path, tmp_path: Path) -> None
         open_checkpoint(tmp_path)
 
 
-def test_file_for_a_directory(tiny_checkpoint: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"is a file; expected the directory"):
+def test_a_file_that_is_no_checkpoint(tiny_checkpoint: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"a file in no format .* expected one of:\n"):
         open_checkpoint(tiny_checkpoint / "config.json")
 
 

@@ -165,7 +165,7 @@ def test_python_does_the_same_as_the_command_line(finished, checkpoint, data):
 BAD_INPUT = {
     "no such directory": (["--model", "./nope"], r"'\./nope' does not exist"),
     "not in the cache": (["--model", "gpt2"], r"hf download gpt2"),
-    "unknown task": (["--tasks", "wikitex"], r"did you mean 'wikitext2'\?"),
+    "unknown task": (["--tasks", "wikitex"], r"did you mean 'wikitext'\?"),
     "unknown protocol": (["--tasks", "lambada@openia"], r"did you mean 'openai'\?"),
     "no data directory": (["--data", "nowhere"], r"data directory 'nowhere' does not exist"),
     "missing data file": (["--data", "."], r"5 of 5 tasks have no data in \.:.*cnn_dm/test\.csv"),
@@ -178,7 +178,7 @@ BAD_INPUT = {
     "no model": (["--model", ""], r"--model '': expected a directory, a hub id"),
     "no data": (["--data", ""], r"--data '': expected the name of a directory"),
     "no output": (["--output", ""], r"--output '': expected the name of a directory"),
-    "name in lm-eval": (["--tasks", "lambada_openai"], r"did you mean 'lambada@openai'\?"),
+    "name in lm-eval": (["--tasks", "lambada_opnai"], r"did you mean 'lambada_openai'\?"),
     "report in a file": (["--report", "file.txt/x"], r"--report 'file\.txt/x' cannot be written"),
     "dtype": (["--dtype", "int8"], r"--dtype 'int8': expected one of float32"),
     "device": (["--device", "tpu9"], r"device 'tpu9' cannot be used"),
@@ -297,6 +297,37 @@ def test_tasks_and_explain(tmp_path):
         assert text in told.stdout
     told = gpt2eval("explain", "open_generation@greedy", cwd=tmp_path)
     assert "zipf: coefficient, over texts; neither direction is better" in told.stdout
-    wrong = gpt2eval("explain", "wikitext", cwd=tmp_path)
+    told = gpt2eval("explain", "wikitext", cwd=tmp_path)
+    assert told.stdout.startswith("wikitext2:")
+    assert "lm-evaluation-harness has it as wikitext" in told.stdout
+    wrong = gpt2eval("explain", "wikitex", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "did you mean" in wrong.stderr
+
+
+def test_a_name_that_means_another_protocol_to_lm_eval_is_said(
+    tmp_path, checkpoint, monkeypatch, capsys
+):
+    given = ["run", "--model", checkpoint, "--data", "bundled", "--limit-first", 1]
+    assert here([*given, "--tasks", "triviaqa"], monkeypatch, tmp_path) == 0
+    words = "triviaqa is triviaqa@examples here; what lm-eval calls triviaqa is triviaqa@lm-eval"
+    assert words in capsys.readouterr().err
+    assert here([*given, "--tasks", "triviaqa", "--quiet"], monkeypatch, tmp_path) == 0
+    assert "lm-eval" not in capsys.readouterr().err
+    (run,) = (tmp_path / "results").glob("*/triviaqa@*")
+    assert run.name == "triviaqa@examples"
+
+
+def test_export(finished, tmp_path, monkeypatch, capsys):
+    output = str(tmp_path / "out")
+    given = ["export", finished[0] / "results", "--output", output, "--format"]
+    assert here([*given, "lm-eval"], monkeypatch, tmp_path) == 0
+    paths = capsys.readouterr().out.splitlines()
+    assert paths
+    for path in paths:
+        assert path.startswith(output)
+        assert "lambada_openai" in json.loads(Path(path).read_text())["results"]
+    assert here([*given, "csv"], monkeypatch, tmp_path) == 2
+    assert "'csv' is not one of 'lm-eval', 'model-index'" in capsys.readouterr().err
+    assert here([*given, "wandb", "--into", "README.md"], monkeypatch, tmp_path) == 2
+    assert "--into 'README.md' is for --format model-index" in capsys.readouterr().err

@@ -14,13 +14,14 @@ TASKS = ROOT / "tasks"
 
 # A room is a module or a package directly in gpt2eval/. A room may import itself and what stands
 # behind it here, nothing else of the house.
-NOUNS = {"errors", "types", "digests", "naming"}
+NOUNS = {"errors", "types", "digests", "naming", "alphabet"}
 FILES = NOUNS | {"data", "task", "metrics", "stats", "results", "published", "labels"}
 MAY_IMPORT = {
     "errors": set(),
     "types": set(),
     "digests": set(),
     "naming": set(),
+    "alphabet": set(),
     "archive": NOUNS,
     "manifest": NOUNS,
     "pickled": NOUNS | {"archive"},
@@ -41,8 +42,9 @@ MAY_IMPORT = {
     "compare": FILES | {"significance", "winner", "experiment"},
     "report": FILES,
     "check": FILES | {"compare", "report"},
-    "checkpoint": NOUNS | {"pickled", "lineage"},
-    "model": NOUNS | {"checkpoint"},
+    "formats": NOUNS | {"pickled"},
+    "checkpoint": NOUNS | {"formats", "lineage"},
+    "model": NOUNS | {"checkpoint", "formats"},
     "runner": NOUNS | {"checkpoint", "model"},
     "demo": set(),
 }

@@ -266,7 +266,8 @@ def test_rising_contexts_are_short() -> None:
 
 REQUESTS = st.lists(
     st.builds(Score, TEXT.map(lambda text: text * 3), TEXT)
-    | st.builds(Generate, TEXT.map(lambda text: text * 3), st.just(5))
+    | st.builds(Generate, TEXT.map(lambda text: text * 3), st.just(5), st.tuples(TEXT))
+    | st.builds(Generate, TEXT, st.just(5), temperature=st.just(0.7), top_k=st.integers(1, 50))
     | st.builds(Rolling, TEXT),
     max_size=5,
 )
@@ -283,7 +284,10 @@ def test_requests_are_decoded_as_encoded(
         if isinstance(request, Score):
             expected[-1] |= {"context": request.context, "continuation": request.continuation}
         elif isinstance(request, Generate):
-            expected[-1] |= {"prompt": request.prompt}
+            expected[-1] |= {"prompt": request.prompt, "max_new_tokens": 5}
+            expected[-1] |= {"stop": list(request.stop)}
+            if request.temperature:
+                expected[-1] |= {"temperature": 0.7, "top_k": request.top_k, "top_p": 1.0}
     assert decode_requests(encoded, beginning) == expected
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from gpt2eval.data import bundled_directory, load
 from gpt2eval.errors import TaskError, UsageError
-from gpt2eval.task import Protocol, Task, discover, select
+from gpt2eval.task import Protocol, Task, discover, other_meanings, select, twins
 from gpt2eval.types import Embed, Generate, Rolling, Score
 
 PLUGIN = """
@@ -158,9 +158,14 @@ def test_built_in_task_imported_by_a_file(tmp_path: Path) -> None:
 # ---- selection ----------------------------------------------------------------------------------
 
 
-def task(name: str, *protocols: str, groups: tuple[str, ...] = ()) -> Task:
+def task(
+    name: str, *protocols: str, groups: tuple[str, ...] = (), lm_eval: dict[str, str] | None = None
+) -> Task:
+    theirs = lm_eval or {}
+
     def protocol(of: str) -> Protocol:
-        return Protocol(of, "s", None, list, list, ())  # type: ignore[arg-type]
+        lm_eval = theirs.get(of, "")
+        return Protocol(of, "s", None, list, list, (), lm_eval=lm_eval)  # type: ignore[arg-type]
 
     return Task(name, 1, "s", tuple(map(protocol, protocols)), groups)
 
@@ -168,10 +173,18 @@ def task(name: str, *protocols: str, groups: tuple[str, ...] = ()) -> Task:
 TASKS = {
     one.name: one
     for one in (
-        task("lambada", "openai", "openai-last-token", "standard", groups=("core",)),
+        task(
+            "lambada",
+            "openai",
+            "openai-last-token",
+            "standard",
+            groups=("core",),
+            lm_eval={"openai": "lambada_openai", "standard": "lambada_standard"},
+        ),
         task("wikitext2", "lm-eval", "hf-docs-512", "paper", groups=("core", "language")),
         task("wikitext103", "lm-eval", "paper", groups=("language",)),
         task("xsum", "tldr"),
+        task("coqa", "turns", "lm-eval", lm_eval={"lm-eval": "coqa"}),
     )
 }
 
@@ -196,6 +209,12 @@ TASKS = {
         ("wikitext10[0-9]", "wikitext103@lm-eval"),
         ("*@paper", "wikitext2@paper wikitext103@paper"),
         ("core@openai*", "lambada@openai lambada@openai-last-token"),
+        ("lambada_standard", "lambada@standard"),
+        ("lambada_openai,lambada", "lambada@openai"),
+        ("lambada_*", "lambada@openai lambada@standard"),
+        ("lambada_openai@*", "lambada@openai"),
+        ("lambada*", "lambada@openai"),  # a name of ours is meant first
+        ("coqa", "coqa@turns"),
     ],
 )
 def test_select(text: str, expected: str) -> None:
@@ -209,8 +228,8 @@ def test_select(text: str, expected: str) -> None:
         ("lambda", r"unknown task 'lambda'; did you mean 'lambada'\?; see: gpt2eval tasks"),
         ("cores", r"unknown task 'cores'; did you mean 'core'\?"),
         ("LAMBADA", r"did you mean 'lambada'\?"),
-        ("lambada_openai", r"unknown task 'lambada_openai'; did you mean 'lambada@openai'\?"),
-        ("lambada_standard", r"did you mean 'lambada@standard'\?"),
+        ("lambada_opnai", r"unknown task 'lambada_opnai'; did you mean 'lambada_openai'\?"),
+        ("lambada_openai@x", r"lm-eval's name of lambada@openai and has no protocol 'x'; give one"),
         ("wikitext", r"did you mean 'wikitext2'\?"),
         ("core@papr", r"lambada, wikitext2 have no protocol 'papr'.*mean 'paper'\?; they have: op"),
         ("zzzzzz", r"unknown task 'zzzzzz'; see"),
@@ -225,6 +244,12 @@ def test_select(text: str, expected: str) -> None:
 def test_select_nothing(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         select(text, TASKS)
+
+
+def test_where_a_name_means_another_protocol_to_lm_eval_it_is_said() -> None:
+    words = "coqa is coqa@turns here; what lm-eval calls coqa is coqa@lm-eval"
+    assert other_meanings("lambada, coqa,xsum", TASKS) == [words]
+    assert other_meanings("coqa@turns,lambada_openai", TASKS) == []
 
 
 # ---- laws over the built-in tasks ---------------------------------------------------------------
@@ -321,6 +346,20 @@ def test_names(task: Any) -> None:
     for name in (task.name, *names, *task.groups):
         assert name.translate(dict.fromkeys(map(ord, "-_."))).isalnum()
         assert name == name.lower()
+
+
+def test_lm_evals_names_are_ours_or_nobodys() -> None:
+    """Each leads to one protocol, and where it is one of our names, to one of that task's."""
+    named = [protocol.lm_eval for _, protocol in PROTOCOLS.values() if protocol.lm_eval]
+    assert len(named) == len(set(named))
+    assert {"lambada_openai", "wikitext", "wsc273", "nq_open", "wmt14-en-fr"} <= set(named)
+    groups = {group for task in BUILT_IN.values() for group in task.groups}
+    for name, (task, protocol) in twins(BUILT_IN).items():
+        assert name not in groups
+        if name in BUILT_IN:
+            assert task.name == name
+        else:
+            assert select(name, BUILT_IN) == [(task, protocol)]
 
 
 def test_no_group_has_the_name_of_a_task() -> None:

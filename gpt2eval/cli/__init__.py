@@ -26,6 +26,7 @@ from gpt2eval.cli import (
     completion,
     doctor,
     explain,
+    export,
     fetch,
     finetune,
     generate,
@@ -61,6 +62,7 @@ def app() -> None:
     gpt2eval compare a b                  is b better than a, and is it more than chance?
     gpt2eval check new --baseline old     a gate for CI: fails where a metric may have dropped
     gpt2eval report results               the report of finished runs
+    gpt2eval export a --format lm-eval    files for other tools, trackers, a model card
     gpt2eval fetch --to DIR               data of tasks, for runs without a network
     gpt2eval bench --model ./a            how fast a checkpoint is on this machine
     gpt2eval finetune --model gpt2 --train FILES --output DIR
@@ -78,6 +80,7 @@ COMMANDS = (
     rescore,
     verify,
     importing,
+    export,
     fetch,
     overlap,
     finetune,

@@ -25,7 +25,7 @@ from gpt2eval.options import RunOptions
 @click.option(
     "--repeats", default=5, metavar="N", show_default=True, help="How often each work is timed."
 )
-@run_options("output", "batch_size", "dtype", "device", "offline")
+@run_options("tokenizer", "output", "batch_size", "dtype", "device", "offline")
 @click.option(
     "--report",
     default="reports/bench",

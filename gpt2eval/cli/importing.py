@@ -30,10 +30,10 @@ from gpt2eval.naming import visible
 def command(
     paths: tuple[str, ...], output: str, data: str | None, tasks_dir: str | None, as_json: bool
 ) -> None:
-    """Take in results of lm-evaluation-harness, for `compare` and `report`.
+    """Take in results of lm-evaluation-harness or lighteval, for `compare` and `report`.
 
-    PATHS are its results_*.json, or directories with some. Samples that were logged beside them
-    (--log_samples) come along, so that differences can be tested.
+    PATHS are their results_*.json, or directories with some. Samples that were kept beside them
+    (--log_samples, --save-details) come along, so that differences can be tested.
     """
     from gpt2eval import as_json as shapes
     from gpt2eval.peers import import_results

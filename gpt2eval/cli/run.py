@@ -10,6 +10,7 @@ from click.core import ParameterSource
 from gpt2eval.cli.options import json_option, print_json, run_options
 from gpt2eval.errors import SampleError
 from gpt2eval.experiment import of_options, read_experiment
+from gpt2eval.naming import visible
 from gpt2eval.options import ReportOptions, RunOptions
 
 
@@ -62,9 +63,14 @@ def command(
         return
     from gpt2eval.evaluation import run_experiment
     from gpt2eval.report.folder import check_directory
+    from gpt2eval.task import discover, other_meanings
     from gpt2eval.terminal.progress import progress_bar
 
     check_directory(options.report)
+    if not quiet:
+        asked = ",".join(entry.what for entry in meant.tasks)
+        for words in other_meanings(asked, discover(options.tasks_dir)):
+            click.echo(visible(words), err=True)
     failure = None
     with progress_bar(quiet) as progress:
         try:

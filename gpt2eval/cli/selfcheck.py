@@ -11,7 +11,7 @@ from gpt2eval.options import RunOptions
 
 
 @click.command("selfcheck")
-@run_options("models", "data", "output", "batch_size", "dtype", "device", "offline")
+@run_options("models", "tokenizer", "data", "output", "batch_size", "dtype", "device", "offline")
 @json_option
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
 def command(quiet: bool, as_json: bool, **values: Any) -> None:

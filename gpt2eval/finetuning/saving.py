@@ -11,9 +11,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from gpt2eval.checkpoint import TOKENIZER_FILES
 from gpt2eval.errors import StoreError, UsageError
 from gpt2eval.finetuning.options import FREE, flag
+from gpt2eval.formats.files import TOKENIZER_FILES
 from gpt2eval.lineage import LINEAGE, lineage_text, read_lineage
 from gpt2eval.results import finite, write_atomically
 

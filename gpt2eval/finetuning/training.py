@@ -29,7 +29,7 @@ from transformers import (
 from transformers.trainer_callback import TrainerState
 from transformers.training_args import OptimizerNames
 
-from gpt2eval.checkpoint import BUNDLED, TOKENIZER_FILES, Checkpoint, open_checkpoint
+from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoint
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import CheckpointError, ModelError, UsageError
 from gpt2eval.evaluation import Progress
@@ -45,9 +45,11 @@ from gpt2eval.finetuning.saving import (
     write_lineage,
 )
 from gpt2eval.finetuning.texts import read_examples, training_files
+from gpt2eval.formats.config import HEAD
+from gpt2eval.formats.files import TOKENIZER_FILES
 from gpt2eval.lineage import read_lineage
 from gpt2eval.model.loading import load_tokenizer, silence
-from gpt2eval.model.weights import HEAD, read_weights
+from gpt2eval.model.weights import read_weights
 from gpt2eval.provenance import versions
 from gpt2eval.results import locked
 from gpt2eval.types import Result

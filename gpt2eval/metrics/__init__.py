@@ -8,6 +8,7 @@ from gpt2eval.metrics.answer import answer_f1, confident_match, exact_match, nor
 from gpt2eval.metrics.bleu import bleu, chrf
 from gpt2eval.metrics.choice import calibration_error, choice_accuracy, f1_macro
 from gpt2eval.metrics.diversity import degenerate, distinct, repetition, self_bleu, zipf
+from gpt2eval.metrics.evaluated import evaluated
 from gpt2eval.metrics.likelihood import (
     accuracy,
     bits,
@@ -33,6 +34,7 @@ __all__ = [
     "confident_match",
     "degenerate",
     "distinct",
+    "evaluated",
     "exact_match",
     "f1_macro",
     "first_sentence",

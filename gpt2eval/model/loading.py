@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,10 +21,12 @@ from torch import Tensor
 
 from gpt2eval.checkpoint import Checkpoint
 from gpt2eval.errors import CheckpointError, UsageError
+from gpt2eval.formats.config import HEAD
+from gpt2eval.formats.opened import TokenizerFiles
 from gpt2eval.model import head
 from gpt2eval.model.gpt2 import Attention, Transformer
 from gpt2eval.model.linear import Linear, linear
-from gpt2eval.model.weights import HEAD, read_weights
+from gpt2eval.model.weights import read_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +231,7 @@ def _config(checkpoint: Checkpoint) -> Any:
         return GPT2Config.from_dict(dict(checkpoint.config))
     except Exception as error:  # transformers and huggingface_hub have classes of their own
         raise CheckpointError(
-            f"{checkpoint.path / 'config.json'} is not the config of a GPT-2:"
+            f"the config of {checkpoint.path} is not that of a GPT-2:"
             f" {' '.join(str(error).split())}"
         ) from error
 
@@ -241,7 +245,7 @@ def _load_weights(
     parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
     parameters = 0
     for name, stored in read_weights(checkpoint):
-        parameters += stored.numel()
+        parameters += 0 if name in checkpoint.absent else stored.numel()
         tensor = stored.to(place, kind, copy=True).contiguous()
         layer, _, part = name.rpartition(".")
         if not layer.endswith(("c_attn", "c_proj", "c_fc")):
@@ -267,9 +271,9 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        with silence("transformers"):
+        with silence("transformers"), _one_directory(checkpoint.tokenizer) as directory:
             tokenizer = AutoTokenizer.from_pretrained(
-                checkpoint.path, local_files_only=True, trust_remote_code=False, use_fast=True
+                directory, local_files_only=True, trust_remote_code=False, use_fast=True
             )
     except Exception as error:  # tokenizers and transformers raise bare Exceptions
         reason = str(error).strip().splitlines()
@@ -280,6 +284,21 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     # Long texts are cut into windows by the runner; the tokenizer must not warn about them.
     tokenizer.model_max_length = int(1e30)
     return tokenizer
+
+
+@contextmanager
+def _one_directory(files: TokenizerFiles) -> Iterator[Path]:
+    """The directory of these files, under their names: their own, or one for the moment."""
+    own = {path.parent for name, path in files.items() if isinstance(path, Path)}
+    named = all(isinstance(path, Path) and path.name == name for name, path in files.items())
+    if named and len(own) == 1:
+        yield own.pop()
+        return
+    with TemporaryDirectory() as name:
+        for each, content in files.items():
+            data = content if isinstance(content, bytes) else content.read_bytes()
+            (Path(name) / each).write_bytes(data)
+        yield Path(name)
 
 
 def _check_tokenizer(checkpoint: Checkpoint, tokenizer: Any) -> None:

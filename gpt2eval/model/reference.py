@@ -15,8 +15,9 @@ from torch import Tensor
 
 from gpt2eval.checkpoint import Checkpoint
 from gpt2eval.errors import CheckpointError
+from gpt2eval.formats.config import HEAD
 from gpt2eval.model.loading import _config, choose_device
-from gpt2eval.model.weights import HEAD, read_weights
+from gpt2eval.model.weights import read_weights
 
 Kernel = Literal["eager", "sdpa"]
 

@@ -15,10 +15,12 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor
 
-from gpt2eval.checkpoint import Checkpoint, expected_shapes
+from gpt2eval.checkpoint import Checkpoint
 from gpt2eval.errors import CheckpointError
-
-HEAD = "lm_head.weight"
+from gpt2eval.formats import nanogpt
+from gpt2eval.formats.config import HEAD, expected_shapes, is_linear
+from gpt2eval.model.merging import merged
+from gpt2eval.model.stored import read_stored
 
 
 def read_weights(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
@@ -43,6 +45,9 @@ def read_weights(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
                 f"the weights of {checkpoint.path} do not fit config.json: tensor {name!r} is"
                 f" not in a model of {checkpoint.size('n_layer')} layers"
             )
+    for name in checkpoint.absent & missing:
+        missing.remove(name)
+        yield name, torch.zeros(wanted[name])
     if missing:
         raise CheckpointError(
             f"the weights of {checkpoint.path} do not fit config.json: missing:"
@@ -51,23 +56,48 @@ def read_weights(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
 
 
 def _stored(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
-    read = _read_safetensors if checkpoint.kind == "safetensors" else _read_pickle
-    for path in checkpoint.weights:
-        try:
+    """The tensors as they are on disk, with the reader of the format."""
+    try:
+        yield from _read(checkpoint)
+    except CheckpointError:
+        raise
+    except Exception as error:  # pickle, zip and safetensors errors have no common class
+        reason = str(error).strip().splitlines()
+        if isinstance(error, UnpicklingError):
+            # torch would have the reader switch its protection off.
+            reason = ["it holds more than tensors, or is damaged"]
+        raise CheckpointError(
+            f"the weights of {checkpoint.path} cannot be loaded ({type(error).__name__}:"
+            f" {reason[0] if reason else 'no reason given'}); expected a complete GPT-2"
+            " checkpoint, as safetensors or as a pickle of nothing but tensors"
+        ) from error
+
+
+def _read(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
+    if checkpoint.tensors is not None:
+        # The largest first: while it is copied, memory holds it twice.
+        for name in sorted(checkpoint.tensors, key=lambda name: name != "wte.weight"):
+            yield name, read_stored(checkpoint.tensors[name])
+    elif checkpoint.adapter and checkpoint.base:
+        yield from merged(checkpoint.adapter, _stored(checkpoint.base))
+    elif checkpoint.kind == "nanogpt":
+        yield from _read_nanogpt(checkpoint.weights[0])
+    else:
+        read = _read_safetensors if checkpoint.kind == "safetensors" else _read_pickle
+        for path in checkpoint.weights:
             for name, tensor in read(path):
                 yield name.removeprefix("transformer."), tensor
-        except CheckpointError:
-            raise
-        except Exception as error:  # pickle, zip and safetensors errors have no common class
-            reason = str(error).strip().splitlines()
-            if isinstance(error, UnpicklingError):
-                # torch would have the reader switch its protection off.
-                reason = ["it holds more than tensors, or is damaged"]
-            raise CheckpointError(
-                f"the weights of {checkpoint.path} cannot be loaded ({type(error).__name__}:"
-                f" {reason[0] if reason else 'no reason given'}); expected a complete GPT-2"
-                " checkpoint, as safetensors or as a pickle of nothing but tensors"
-            ) from error
+
+
+def _read_nanogpt(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """The model alone: the optimiser beside it is mapped, and never touched."""
+    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    model = content.pop("model")
+    del content
+    while model:
+        key, tensor = model.popitem()
+        name = nanogpt.engine_name(key)
+        yield name, tensor.t() if is_linear(name) else tensor
 
 
 def _read_safetensors(path: Path) -> Iterator[tuple[str, Tensor]]:

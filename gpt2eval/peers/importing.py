@@ -1,4 +1,4 @@
-"""Runs of lm-evaluation-harness -> Results in our store.
+"""Runs of lm-evaluation-harness -> Results in our store; runs of lighteval likewise.
 
 A task keeps lm-eval's name, with the protocol "lm-eval": `lambada_openai@lm-eval`. Where one of our
 protocols says that it asks the same (`Protocol.lm_eval`) and the data are at hand, every request is
@@ -27,11 +27,13 @@ from gpt2eval.errors import DataError
 from gpt2eval.naming import safe_name
 from gpt2eval.options import RunOptions
 from gpt2eval.peers.lm_eval import Document, Run, read_documents, read_runs
+from gpt2eval.peers.lm_eval_names import OURS
 from gpt2eval.results import (
     FORMAT,
     RECORDS,
     RESULT,
     RecordWriter,
+    encode_requests,
     prepare_output,
     read_result,
     run_directory,
@@ -42,6 +44,8 @@ from gpt2eval.task import Metric, Protocol, Task, discover
 from gpt2eval.types import (
     Embed,
     Estimate,
+    Generate,
+    Generated,
     Record,
     Request,
     Result,
@@ -51,16 +55,6 @@ from gpt2eval.types import (
 )
 from gpt2eval.work import Work, load_work
 
-PROTOCOL = "lm-eval"
-TOOL = "lm-eval"
-# lm-eval's names of metrics that ours compute in the same way from the same answers.
-OURS = {
-    "acc": "accuracy",
-    "acc_norm": "accuracy_norm",
-    "acc_bytes": "accuracy_bytes",
-    "acc_mutual_info": "accuracy_pmi",
-    "em": "exact_match",
-}
 SHARES = {*OURS, "exact_match", "f1", "acc_all", "acc_none"}  # between 0 and 1, never in percent
 # How lm-eval aggregates where the task's file does not say.
 USUAL = {
@@ -71,6 +65,7 @@ USUAL = {
     "bleu": "bleu",
     "chrf": "chrf",
 }
+NAMES = {"lm-eval": "lm-evaluation-harness"}  # of tools, in a sentence
 MAX_NEW_TOKENS = 256  # what lm-eval lets a model write where the task does not say
 
 
@@ -89,7 +84,7 @@ def import_results(
     data: str | None = None,
     tasks_dir: str | None = None,
 ) -> list[Imported]:
-    """Read lm-eval's files and keep each task as a run; a run that is there already is read.
+    """Read lm-eval's or lighteval's files and keep each task as a run, or read the run again.
 
     names      results_*.json, or directories that hold some
     data       where our tasks find their data ("bundled", "hub" or a directory), to prove which of
@@ -119,12 +114,11 @@ def metrics_of(result: Result) -> dict[str, Metric]:
 
 
 def _ours(tasks_dir: str | None) -> dict[str, tuple[Task, Protocol]]:
-    """lm-eval's task -> the protocol of ours that asks the same."""
+    """lm-eval's task -> the protocol of ours that asks the same; without one, `export`'s name."""
     return {
-        protocol.lm_eval: (task, protocol)
+        protocol.lm_eval or f"{task.name}@{protocol.name}": (task, protocol)
         for task in discover(tasks_dir).values()
         for protocol in task.protocols
-        if protocol.lm_eval
     }
 
 
@@ -158,12 +152,12 @@ def _import(
     path = run.samples_path(task)
     documents = list(read_documents(path)) if path else []
     _check_documents(run, task, path, documents)
-    work, note = _matching(documents, twin, data)
+    work, documents, note = _matching(run, documents, twin, data)
     sections = _sections(run, checkpoint, task, documents, work)
     name = f"{sections['task']['name']}@{sections['task']['protocol']}"
     identity = {
         "format": FORMAT,
-        "tool": TOOL,
+        "tool": run.tool,
         "task": task,
         "name": name,
         "results": digest_files([run.path]),
@@ -212,24 +206,37 @@ def _check_documents(run: Run, task: str, path: Path | None, documents: list[Doc
 
 
 def _matching(
-    documents: Sequence[Document], twin: tuple[Task, Protocol] | None, data: str | None
-) -> tuple[Work | None, str]:
-    """Our work that asks exactly what lm-eval asked; None, and why not, where there is none."""
+    run: Run, documents: list[Document], twin: tuple[Task, Protocol] | None, data: str | None
+) -> tuple[Work | None, list[Document], str]:
+    """Our work that asks exactly what lm-eval asked; None, and why not, where there is none.
+
+    The documents come back with their number among our samples.
+    """
     if twin is None or data is None:
-        return None, ""
+        return None, documents, ""
     name = f"{twin[0].name}@{twin[1].name}"
     if not documents:
-        return None, f"not {name}: without samples nobody can tell"
+        return None, documents, f"not {name}: without samples nobody can tell"
     try:
         (work,) = load_work([twin], data, RunOptions())
     except DataError as error:
-        return None, f"not {name}: {error}"
-    for document in documents:
-        if document.id >= len(work.samples):
-            return None, f"not {name}: the data have {len(work.samples)} samples, not these"
+        return None, documents, f"not {name}: {error}"
+    numbered = _numbered(documents, work) if run.exported else documents
+    for document in numbered:
+        if not 0 <= document.id < len(work.samples):
+            words = f"the data have {len(work.samples)} samples, not these"
+            return None, documents, f"not {name}: {words}"
         if not _same(work.requests[document.id], document.asked):
-            return None, f"not {name}: document {document.id} asks something else"
-    return work, f"the same requests as {name}, all {len(documents):,} documents"
+            return None, documents, f"not {name}: document {document.id} asks something else"
+    return work, numbered, f"the same requests as {name}, all {len(documents):,} documents"
+
+
+def _numbered(documents: Sequence[Document], work: Work) -> list[Document]:
+    """Documents of our own export, which says what our samples are called."""
+    place = {sample.id: number for number, sample in enumerate(work.samples)}
+    return [
+        replace(document, id=place.get(str(document.doc.get("id")), -1)) for document in documents
+    ]
 
 
 def _same(ours: Sequence[Request], theirs: Sequence[tuple[Any, ...]]) -> bool:
@@ -285,10 +292,14 @@ def _estimates(
             if document.filter == behind
             and (numbers := _statistics(document.row.get(metric))) is not None
         }
-        signature = f"lm-eval:{run.version}|aggregation:{_aggregation(run, task, metric)}"
+        signature = f"{run.tool}:{run.version}|aggregation:{_aggregation(run, task, metric)}"
         signature += f"|filter:{behind}"
         counted = own or _metric(name, _aggregation(run, task, metric), signature)
-        found = _estimate(counted, rows, float(value), len(statistics))
+        if own and work and not rows:  # of texts that lm-eval puts together into one
+            rows = _of_texts(own, documents, work)
+            found = _given(own, rows, float(value))
+        else:
+            found = _estimate(counted, rows, float(value), len(statistics))
         if found is None:
             error = values.get(f"{metric}_stderr,{behind}")
             found = _alone(run, task, metric, float(value), error, signature)
@@ -367,12 +378,40 @@ def _estimate(
     shares = {numbers[0] for numbers in rows.values()}
     if metric.interval == "wilson" and not shares <= {0.0, 1.0}:
         metric = replace(metric, interval="bootstrap")
+    return _given(metric, rows, printed)
+
+
+def _given(metric: Metric, rows: Mapping[int, Sequence[float]], printed: float) -> Estimate | None:
+    """The estimate that these statistics give, if it is the value that was printed."""
+    if not rows:
+        return None
     (found,) = estimate_all(
         [(metric, list(rows.values()), [""] * len(rows))], lambda: np.random.default_rng(0)
     )
     if not math.isclose(found.value, printed, rel_tol=1e-9, abs_tol=1e-12):
         return None
     return replace(found, value=printed)
+
+
+def _of_texts(metric: Metric, documents: Sequence[Document], work: Work) -> dict[int, list[float]]:
+    """The statistics of our metric for what the model wrote; none where it wrote nothing."""
+    rows = {}
+    for document in documents:
+        written = [each for each in _responses(document) if each["type"] == "generated"]
+        if len(written) != 1:
+            return {}
+        text = written[0]["text"]
+        nothing = np.zeros(0)
+        response = Generated(
+            text,
+            nothing.astype(np.int32),
+            nothing.astype(np.float32),
+            "stop",
+            prediction=work.protocol.extract(text),
+        )
+        numbers = metric.stats(work.samples[document.id], [response])
+        rows[document.id] = [float(number) for number in numbers]
+    return rows
 
 
 def _alone(run: Run, task: str, metric: str, value: float, error: Any, signature: str) -> Estimate:
@@ -385,9 +424,9 @@ def _alone(run: Run, task: str, metric: str, value: float, error: Any, signature
         low=value - 1.96 * error if known else None,
         high=value + 1.96 * error if known else None,
         level=LEVEL,
-        method="1.96 standard errors either way, as lm-eval gives them"
+        method=f"1.96 standard errors either way, as {run.tool} gives them"
         if known
-        else "no interval: lm-eval gives none, and its samples do not give the value",
+        else f"no interval: {run.tool} gives none, and its samples do not give the value",
         n=n,
         unit=_unit(metric, _aggregation(run, task, metric)),
         denominator="unknown",
@@ -440,13 +479,40 @@ def _write_records(
 
 def _record(document: Document, statistics: Mapping[str, list[float]], work: Work | None) -> Record:
     sample = work.samples[document.id] if work else None
+    references = list(sample.references) if sample else _references(document)
+    choices = [str(arguments[-1]) for arguments in document.asked] if _chooses(document) else []
     return Record(
         id=sample.id if sample else str(document.id),
         group=sample.group if sample else "",
         statistics=statistics,
         responses=_responses(document),
-        references=list(sample.references) if sample else _references(document),
+        references=references,
+        asked=encode_requests([_request(arguments) for arguments in document.asked]),
+        choices=choices,
+        gold=int(document.target) if choices and _references(document) else None,
     )
+
+
+def _request(arguments: tuple[Any, ...]) -> Request:
+    """What lm-eval asked, as a request of ours."""
+    if len(arguments) != 2:
+        return Rolling(str(arguments[-1]) if arguments else "")
+    first, second = arguments
+    if not isinstance(second, Mapping):
+        return Score(str(first), str(second))
+    until = second.get("until") or ()
+    return Generate(
+        str(first),
+        int(second.get("max_gen_toks", MAX_NEW_TOKENS)),
+        stop=tuple(map(str, [until] if isinstance(until, str) else until)),
+        temperature=float(second.get("temperature") or 0.0) if second.get("do_sample") else 0.0,
+    )
+
+
+def _chooses(document: Document) -> bool:
+    """Whether the model was asked which of several continuations is likeliest."""
+    asked = document.asked
+    return len(asked) > 1 and all(len(a) == 2 and not isinstance(a[1], Mapping) for a in asked)
 
 
 def _responses(document: Document) -> list[dict[str, Any]]:
@@ -485,8 +551,7 @@ def _responses(document: Document) -> list[dict[str, Any]]:
 def _references(document: Document) -> list[str]:
     """What was right: a choice by its index, several texts by Python's notation of a list."""
     target = document.target
-    scored = all(len(a) == 2 and not isinstance(a[1], Mapping) for a in document.asked)
-    if scored and len(document.asked) > 1:
+    if _chooses(document):
         index = int(target) if target.isdecimal() else -1
         return [str(document.asked[index][1])] if 0 <= index < len(document.asked) else []
     if target.startswith("["):
@@ -522,7 +587,7 @@ def _sections(
         "task": _task_section(run, task, work),
         "data": _data_section(run, task, documents, work),
         "run": {
-            "tool": TOOL,
+            "tool": run.tool,
             "device": str(config.get("device") or ""),
             "dtype": str(config.get("model_dtype") or "").removeprefix("torch."),
             "n_ctx": run.content.get("max_length"),
@@ -569,11 +634,11 @@ def _task_section(run: Run, task: str, work: Work | None) -> dict[str, Any]:
     shots = run.of("n-shot", task)
     return {
         "name": task,
-        "protocol": PROTOCOL,
+        "protocol": run.tool,
         "version": run.of("versions", task),
         "options": options if shots is None else {**options, "num_fewshot": shots},
         "kind": kind,
-        "summary": f"{task} of lm-evaluation-harness",
+        "summary": f"{task} of {NAMES.get(run.tool, run.tool)}",
         "source": "",
         "bibtex": "",
         "references": [],
@@ -593,15 +658,20 @@ def _data_section(
     available = counted.get("original")
     hashes = {document.id: document.hash for document in documents}
     known = bool(hashes) and all(hashes.values())
-    whole = selected == available or available is None
+    limited = available is None and run.config.get("limit")
+    whole = selected == available or (available is None and not limited)
     return {
-        "source": "lm-eval",
+        "source": run.tool,
         "files": {},
         "sha256": digest_items([number, hashes[number]] for number in ids) if known else "",
-        "verdict": "sha256 over lm-eval's hashes of the documents" if known else "digest unknown",
+        "verdict": f"sha256 over {run.tool}'s hashes of the documents"
+        if known
+        else "digest unknown",
         "available": available,
         "selected": selected,
-        "subset": _subset(ids, available)
+        "subset": f"at most {run.config['limit']}, of a number that is not told"
+        if limited
+        else _subset(ids, available)
         if ids
         else ("all" if whole else f"{selected}, chosen in a way that is not told"),
     }
@@ -627,6 +697,6 @@ def _signature(run: Run, sections: Mapping[str, Mapping[str, Any]]) -> str:
         "subset": data["subset"],
         "ckpt": "unknown",
         "dtype": made["dtype"] or "unknown",
-        "lm-eval": run.version,
+        run.tool: run.version,
     }
     return "|".join(f"{key}:{str(value).replace('|', '/')}" for key, value in parts.items())

@@ -16,16 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from gpt2eval.errors import DataError, UsageError
+from gpt2eval.peers import lighteval
 
 _TIME = re.compile(r"_(\d{4}-\d{2}-\d{2}T[\d.-]+)$")
 
 
+TOOL = "lm-eval"
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One results file, read."""
+    """One results file, read; that of another tool in the terms of lm-eval's."""
 
     path: Path
     content: Mapping[str, Any]
+    tool: str = TOOL
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -39,8 +44,14 @@ class Run:
 
     @property
     def version(self) -> str:
-        """Of lm-eval."""
-        return str(self.content.get("lm_eval_version") or "unknown")
+        """Of the tool."""
+        key = f"{self.tool.replace('-', '_')}_version"
+        return str(self.content.get(key) or "unknown")
+
+    @property
+    def exported(self) -> bool:
+        """Whether it was written by `gpt2eval export`."""
+        return isinstance(self.content.get("gpt2eval"), Mapping)
 
     @property
     def tasks(self) -> list[str]:
@@ -53,8 +64,8 @@ class Run:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of lm-eval, transformers and torch, as far as they are told."""
-        found = {"lm-eval": self.version}
+        """Of the tool, transformers and torch, as far as they are told."""
+        found = {self.tool: self.version}
         if self.content.get("transformers_version"):
             found["transformers"] = str(self.content["transformers_version"])
         said = re.search(r"PyTorch version: (\S+)", str(self.content.get("pretty_env_info")))
@@ -71,6 +82,8 @@ class Run:
 
     def samples_path(self, task: str) -> Path | None:
         """The file with the samples of a task; None where they were not logged."""
+        if self.tool == lighteval.TOOL:
+            return lighteval.details_path(self.path, task)
         time = _TIME.search(self.path.stem)
         name = f"samples_{task}_{time[1]}.jsonl" if time else ""
         # A name that leads to another directory, or that no file can have, is not lm-eval's.
@@ -84,6 +97,7 @@ class Run:
 class Document:
     """What lm-eval kept of a document under one filter.
 
+    doc       the row of the data set
     asked     arguments of each request: (context, continuation), (text,) or (prompt, settings)
     answers   what the model answered to each, before the filter and behind it
     """
@@ -96,6 +110,7 @@ class Document:
     target: str
     hash: str
     row: Mapping[str, Any]
+    doc: Mapping[str, Any]
 
 
 def read_runs(names: Sequence[str | Path]) -> list[Run]:
@@ -105,14 +120,14 @@ def read_runs(names: Sequence[str | Path]) -> list[Run]:
         path = Path(name).expanduser()
         if not path.exists():
             raise UsageError(
-                f"{str(name)!r} does not exist; expected lm-eval's results_*.json, or the directory"
-                " given to its --output_path"
+                f"{str(name)!r} does not exist; expected results_*.json of lm-eval or lighteval, or"
+                " the directory given to --output_path or --output-dir"
             )
         found = [path] if path.is_file() else sorted(path.rglob("results_*.json"))
         if not found:
             raise UsageError(
                 f"{str(name)!r} holds no results_*.json; expected the directory given to lm-eval's"
-                " --output_path"
+                " --output_path or lighteval's --output-dir"
             )
         paths |= dict.fromkeys(found)
     return [_read_run(path) for path in paths]
@@ -120,6 +135,9 @@ def read_runs(names: Sequence[str | Path]) -> list[Run]:
 
 def _read_run(path: Path) -> Run:
     content = _json(path.read_bytes(), str(path))
+    tool = TOOL
+    if lighteval.is_lighteval(content):
+        content, tool = lighteval.translate(path, content), lighteval.TOOL
     for key in ("results", "configs"):
         if not isinstance(content, dict) or not isinstance(content.get(key), dict):
             raise DataError(
@@ -128,7 +146,7 @@ def _read_run(path: Path) -> Run:
             )
     # Half a surrogate pair, which JSON can spell, is no text: names go into tables and digests.
     text = json.dumps(content, ensure_ascii=False).encode(errors="replace")
-    run = Run(path, json.loads(text))
+    run = Run(path, json.loads(text), tool)
     for task in run.tasks:
         if not isinstance(run.content["results"][task], dict):
             raise DataError(
@@ -136,12 +154,15 @@ def _read_run(path: Path) -> Run:
                 " expected values by metric"
             )
     if not run.tasks:
-        raise DataError(f"{path} has results of no task; run lm-eval again")
+        raise DataError(f"{path} has results of no task; run {tool} again")
     return run
 
 
 def read_documents(path: Path) -> Iterator[Document]:
     """The documents of a samples file, in the order of the file."""
+    if path.suffix == ".parquet":
+        yield from map(_document, lighteval.read_rows(path))
+        return
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -174,6 +195,7 @@ def _document(row: Mapping[str, Any]) -> Document:
         target=str(row["target"]),
         hash=str(row.get("doc_hash", "")),
         row=row,
+        doc=_mapping(row.get("doc")),
     )
 
 

@@ -162,7 +162,9 @@ def _tool(
     else:
         text += [" The scores of ", *_listed([Code(label) for label in labels])]
         text += [f" were computed with {tool} {own}".rstrip()]
-        text += [Cite(cited.tool("gao2024")), " and imported"]
+        known = tool == "lm-eval"
+        keys = cited.tool("gao2024") if known else cited.software(tool, "Evaluation", "")
+        text += [Cite(keys), " and imported"]
     for name, key in (("torch", "paszke2019"), ("transformers", "wolf2020")):
         if name in versions:
             shown = {"torch": "PyTorch"}.get(name, name)

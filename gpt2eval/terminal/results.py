@@ -69,6 +69,13 @@ def show_results(results: Sequence[Result], page: Path) -> None:
         if failed := result.ledger.get("failed", 0):
             words = f"{failed} of {result.data['selected']} samples failed, not in the numbers"
             console.print(Text(f"{label}, {result.name}: {words}", style="bold red"))
+    assumed = {
+        (label, sentence): None
+        for label, result in zip(checkpoint_labels(results), results, strict=True)
+        for sentence in result.checkpoint.get("assumed", [])
+    }
+    for label, sentence in assumed:
+        console.print(Text(f"{label}: assumed {sentence}", style="dim"))
     console.print(Text(f"Report: {page.with_name('report.html')}"), soft_wrap=True)
 
 

@@ -14,7 +14,7 @@ from gpt2eval.report.text import (
     direction,
     format_value,
 )
-from gpt2eval.task import Protocol, Task
+from gpt2eval.task import Protocol, Task, other_meanings
 from gpt2eval.terminal import Text
 
 
@@ -26,8 +26,10 @@ def show_tasks(tasks: Mapping[str, Task]) -> None:
     table.add_column("what it is")
     for task in tasks.values():
         for number, protocol in enumerate(task.protocols):
-            mark = " (default)" if number == 0 and len(task.protocols) > 1 else ""
-            table.add_row(Text(f"{task.name}@{protocol.name}"), Text(f"{protocol.summary}{mark}"))
+            marks = ["default"] if number == 0 and len(task.protocols) > 1 else []
+            marks += [f"lm-eval: {protocol.lm_eval}"] if protocol.lm_eval else []
+            told = f" ({'; '.join(marks)})" if marks else ""
+            table.add_row(Text(f"{task.name}@{protocol.name}"), Text(f"{protocol.summary}{told}"))
     console.print(table)
     groups: dict[str, list[str]] = {}
     for task in tasks.values():
@@ -45,6 +47,8 @@ def explain(chosen: Sequence[tuple[Task, Protocol]]) -> None:
         if task.name != previous:
             console.print(Text(f"{task.name}: {task.summary}", style="bold"))
             console.print(Text(f"{task.source}\n"))
+            for line in other_meanings(task.name, {task.name: task}):
+                console.print(Text(f"{line}\n"))
             if task.story:
                 console.print(Text(f"{task.story}\n"))
             previous = task.name
@@ -66,6 +70,8 @@ def _explanation(protocol: Protocol) -> Iterator[str]:
         yield f"{metric.name}: {metric.unit}, over {metric.per}; {better}"
     if parts:
         yield f"and {len(parts)} numbers of parts: {parts[0]} ... {parts[-1]}"
+    if protocol.lm_eval:
+        yield f"lm-evaluation-harness has it as {protocol.lm_eval}"
     options = ", ".join(f"{key}={value}" for key, value in protocol.options.items())
     yield f"options: {options}"
     for name, system in protocol.baselines.items():

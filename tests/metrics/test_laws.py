@@ -149,7 +149,7 @@ def test_every_factory_is_under_the_laws() -> None:
         "text_of",
     }
     # No sums: laws of their own, in tests of their own.
-    over_the_corpus = {"confident_match", "distinct", "mauve", "self_bleu", "zipf"}
+    over_the_corpus = {"confident_match", "distinct", "evaluated", "mauve", "self_bleu", "zipf"}
     # `part` makes no statistics of its own.
     factories = set(metrics.__all__) - prepare_text - over_the_corpus - {"part"}
     made_by = {metric.stats.__qualname__.split(".")[0] for metric in EVERY}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gpt2eval.data import bundled_directory, load
 from gpt2eval.errors import DataError
 from gpt2eval.recipes import translation
-from gpt2eval.task import Protocol, Task
+from gpt2eval.task import Protocol, Task, discover
 from gpt2eval.types import Generate
 
 TRANSLATIONS = (
@@ -53,7 +53,7 @@ def test_summary_prompt(task: Task, columns: tuple[str, str], text: str) -> None
 @pytest.mark.parametrize("task", TRANSLATIONS, ids=lambda task: task.name)
 def test_translation_prompt(task: Task) -> None:
     """Five pairs in the direction of the task, none of them in the test set."""
-    (protocol,) = task.protocols
+    protocol = task.protocols[0]
     source, target = task.name[-5:].split("_")
     request = asked(protocol, {source: "Bonjour.", target: "Hello.", "id": "1"})
     *shots, last = request.prompt.split("\n")
@@ -71,7 +71,7 @@ def test_translation_prompt(task: Task) -> None:
 
 @pytest.mark.parametrize("task", TRANSLATIONS, ids=lambda task: task.name)
 def test_the_two_directions_mirror_each_other(task: Task) -> None:
-    (protocol,) = task.protocols
+    protocol = task.protocols[0]
     source, target = task.name[-5:].split("_")
     other = next(
         t for t in TRANSLATIONS if t.name == f"{task.name[:-5]}{target}_{source}"
@@ -123,3 +123,21 @@ def test_samples_are_of_the_authentic_files_or_our_own() -> None:
     text = (bundled_directory() / "PROVENANCE.md").read_text("utf-8")
     for folder in sorted(path.name for path in bundled_directory().iterdir() if path.is_dir()):
         assert folder in text, folder
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt"),
+    [
+        ("wmt14_fr_en", "French phrase: {fr}\nEnglish phrase:"),
+        ("wmt14_en_fr", "English phrase: {en}\nFrench phrase:"),
+    ],
+)
+def test_lm_evals_translation_names_the_languages(name: str, prompt: str) -> None:
+    """Its files in `lm_eval/tasks/translation`; the texts are held against it in `oracles`."""
+    (protocol,) = (p for p in discover()[name].protocols if p.name == "lm-eval")
+    rows = [{"id": "d/1", "document": "d", "fr": "Le chat dort.", "en": "The cat sleeps."}]
+    (sample,) = protocol.samples(rows)
+    assert sample.references == (rows[0][name[-2:]],)
+    assert (sample.id, sample.group) == ("d/1", "d")
+    asked = prompt.format(**rows[0])
+    assert list(protocol.requests(sample)) == [Generate(asked, 256, stop=("\n",))]

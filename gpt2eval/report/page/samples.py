@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2eval.alphabet import text_of_letters
 from gpt2eval.report.sections import Section
 from gpt2eval.results import (
     RECORDS,
@@ -413,22 +414,7 @@ class Tokens:
         letters = [self.texts[number] for number in numbers]
         if any(isinstance(letter, int) for letter in letters):
             return ""
-        joined = b"".join(
-            bytes([_BYTES[char]]) if char in _BYTES else char.encode(errors="replace")
-            for letter in letters
-            for char in str(letter)
-        )
-        return joined.decode(errors="replace")
-
-
-def _alphabet() -> dict[str, int]:
-    """GPT-2's letters for bytes: printable ones stand for themselves, others for 256 and up."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in plain]
-    return {chr(byte): byte for byte in plain} | {chr(256 + n): x for n, x in enumerate(others)}
-
-
-_BYTES = _alphabet()
+        return text_of_letters("".join(map(str, letters)))
 
 
 def _shown(
