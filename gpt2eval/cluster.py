@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import time
 from collections import Counter, defaultdict, deque
@@ -37,6 +38,7 @@ TRIES = 3  # of a unit whose worker dies
 UNITS = 4  # for each worker, so that the last ones to end do not end much later
 PLACE = "ray"  # the name of the shard that records are kept in until they are merged
 PATIENCE = 300  # seconds that nothing may happen for want of a worker
+ANSWER = 10  # seconds in which a cluster must answer
 LOOK = 0.5  # seconds between two looks at the workers
 CHARACTERS = 4  # of a token, roughly: for the bar, until a unit is done and says its tokens
 
@@ -113,8 +115,9 @@ def _connected(address: str) -> Iterator[Any]:
         ) from error
     more = {"include_dashboard": False} if address == "local" else {}
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **more)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(
             f"--ray {address!r}: no cluster answers there ({reason:.200}); expected its address as"
@@ -124,6 +127,13 @@ def _connected(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """OSError where nobody listens at HOST:PORT; Ray itself would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=ANSWER).close()
 
 
 def _workers(ray: Any, options: RunOptions) -> tuple[int, dict[str, int]]:
@@ -487,7 +497,8 @@ class Worker:
         work = [item for item in self.work if item.task.name == unit.task]
         key = (unit.checkpoint, unit.task, unit.shard.of)
         if key not in self.shares:
-            self.shares[key] = shards.share_out(loaded.model, work, unit.shard.of)
+            shares = shards.share_out(loaded.model, work, unit.shard.of)
+            self.shares[key] = dict(zip((item.name for item in work), shares, strict=True))
         writers = {item.name: _Kept() for item in work}
         runs = []
         for item in work:

@@ -373,9 +373,12 @@ def _run_shard(
             shards.recover_all(item, shards.place_of(item.directory, shard))
         if any(item.todo for item in runs):
             loaded = load(checkpoint, [item.work for item in runs], options, progress)
-            shares = shards.share_out(loaded.model, work, shard.of)
+            # By identity: an experiment may have one task@protocol with several options.
+            shares = dict(
+                zip(map(id, work), shards.share_out(loaded.model, work, shard.of), strict=True)
+            )
             for item in runs:
-                shards.restrict(item, shares[item.work.name], shard)
+                shards.restrict(item, shares[id(item.work)], shard)
             mine = [item for item in runs if item.todo]
             _score_shard(mine, work, loaded, options, progress)
         for item in runs:

@@ -646,7 +646,8 @@ def find_results(names: Sequence[str | Path], output: str | Path = "results") ->
             sorted({run for place in places for run in _holding(place, file)}, key=_in_order)
             for file in (RESULT, RECORDS)
         )
-        torn = [run for run in torn if run not in ended]
+        known = set(ended)
+        torn = [run for run in torn if run not in known]
         if not ended:
             raise UsageError(_nothing(name, Path(output), places, torn))
         for kept, runs in ((finished, ended), (unfinished, torn)):
@@ -715,8 +716,8 @@ def _nothing(name: str, output: Path, places: Sequence[Path], torn: Sequence[Pat
 def without_result(path: Path) -> str:
     """Why there is nothing to read below a path."""
     begun = sorted({_run_of(file) for file in path.rglob(RECORDS)})
-    more = f", but {begun[0]}, {how_far(begun[0])}" if begun else ""
-    return f"{str(path)!r} holds no {RESULT}{more}; expected the --output of a run"
+    more = f". There is {begun[0]}, {how_far(begun[0])}" if begun else ""
+    return f"{str(path)!r} holds no {RESULT}; expected the --output of a run{more}"
 
 
 def how_far(directory: Path) -> str:

@@ -59,8 +59,8 @@ def recover_all(item: Open, mine: Path | None = None) -> None:
         recover(item, recover_records(place, repair=repair))
 
 
-def share_out(model: Model, work: Sequence[Work], count: int) -> dict[str, list[int]]:
-    """`task@protocol` -> for each of its samples the number of the shard it is in, from 0.
+def share_out(model: Model, work: Sequence[Work], count: int) -> list[list[int]]:
+    """For each piece of work, for each of its samples, the number of the shard it is in, from 0.
 
     Shards hold about as many tokens, in stretches of the order in which one process would answer;
     what is on disk already makes no difference, so that all processes find the same.
@@ -72,10 +72,7 @@ def share_out(model: Model, work: Sequence[Work], count: int) -> dict[str, list[
     }
     requests, parts, _ = plan(work, asked)
     found = dict(zip(requests, stretches(model, requests, parts, count), strict=True))
-    return {
-        item.name: [found[requests[0]] if requests else 0 for requests in item.requests]
-        for item in work
-    }
+    return [[found[requests[0]] if requests else 0 for requests in item.requests] for item in work]
 
 
 def restrict(item: Open, shards: Sequence[int], shard: Shard) -> None:

@@ -251,7 +251,7 @@ def test_help_names_every_option(tmp_path):
 def test_help_keeps_the_examples_apart(tmp_path):
     lines = gpt2eval("--help", cwd=tmp_path).stdout.splitlines()
     examples = [line for line in lines if line.startswith("  gpt2eval run")]
-    assert len(examples) == 3
+    assert len(examples) == 4
     assert "\\b" not in " ".join(lines)
 
 

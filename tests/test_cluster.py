@@ -49,7 +49,7 @@ def by_checkpoint(place: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A head without a core, and two nodes with one each: real processes, as on three machines."""
     pytest.importorskip("ray", reason="the extra gpt2eval[ray] is not installed")
     script = (
@@ -65,26 +65,30 @@ def cluster() -> Iterator[Any]:
         "        print('KILLED', flush=True)\n"
         "cluster.shutdown()\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:  # at its end stdin is closed, which ends the cluster
-        yield Nodes(process)
+    errors = tmp_path_factory.mktemp("cluster") / "errors"
+    with (
+        errors.open("w") as file,
+        subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+        ) as process,  # at its end stdin is closed, which ends the cluster
+    ):
+        yield Nodes(process, errors)
 
 
 class Nodes:
-    def __init__(self, process: Any) -> None:
-        self.process = process
+    def __init__(self, process: Any, errors: Path) -> None:
+        self.process, self.errors = process, errors
         self.address = self.told("ADDRESS").split()[1]
 
     def told(self, word: str) -> str:
         for line in self.process.stdout:
             if line.startswith(word):
                 return str(line)
-        raise AssertionError("the cluster did not start")
+        raise AssertionError(f"no {word} from the cluster: {self.errors.read_text('utf-8')}")
 
     def kill(self) -> None:
         """End the processes of a node, at once."""
@@ -134,10 +138,11 @@ def test_a_node_that_dies(
 
 def test_without_a_cluster(command: list[str], tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="the extra gpt2eval[ray] is not installed")
-    code, stderr = finish(tmp_path / "run", *command, "--ray", "nonsense://x")
-    assert code == 2
-    assert "--ray 'nonsense://x': no cluster answers there" in stderr
-    assert "Traceback" not in stderr
+    for address in ("nonsense://x", "127.0.0.1:9"):
+        code, stderr = finish(tmp_path / "run", *command, "--ray", address)
+        assert code == 2, stderr
+        assert f"--ray '{address}': no cluster answers there" in stderr
+        assert "Traceback" not in stderr
 
 
 def test_units() -> None:

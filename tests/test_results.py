@@ -475,7 +475,7 @@ def test_load_results(tmp_path: Path) -> None:
     write(tmp_path / "c", [record("unfinished")])
     found = load_results(tmp_path, tmp_path / "a")
     assert [item.path for item in found] == [tmp_path / "a/y", tmp_path / "b/x"]
-    with pytest.raises(StoreError, match=r"c' holds no result\.json, .*expected the --output"):
+    with pytest.raises(StoreError, match=r"c' holds no result\.json; expected the --output"):
         load_results(tmp_path / "c")
 
 

@@ -24,7 +24,7 @@ from gpt2eval.options import RunOptions, Shard
 from gpt2eval.rescore import rescore_all
 from gpt2eval.results import find_results, locked, read_records, read_vocabulary
 from gpt2eval.runner import stretches
-from gpt2eval.types import Generate, Score
+from gpt2eval.types import Embed, Generate, Score
 from gpt2eval.verify import verify_all
 from tests.checkpoints import make_checkpoint
 
@@ -169,13 +169,16 @@ def test_shards_share_the_tokens_not_the_rows(
     """No stretch is further from its share than a batch, or a text that is written."""
     texts = [Score(f"{n} harbour", " is deep" * (1 + n % 9)) for n in range(300)]
     written = [Generate(f"{n} once upon", 3 + n % 20) for n in range(60)]
-    requests = [*texts, *written]
+    vectors = [Embed(f"{n} once upon a time" + " a" * (n % 5)) for n in range(60)]
+    requests = [*texts, *written, *vectors]
+    letters = [len(one.text) for one in vectors]
     lengths = [len(tiny_model.encode([one.context + one.continuation])[0]) - 1 for one in texts]
     sizes = [len(tiny_model.encode([one.prompt])[0]) + one.max_new_tokens for one in written]
     for count in (1, 2, 7):
         found = stretches(tiny_model, requests, None, count)
         assert len(found) == len(requests)
-        for weights, numbers, most in ((lengths, found[:300], 80), (sizes, found[300:], 30)):
+        parts = (lengths, found[:300], 80), (sizes, found[300:360], 30), (letters, found[360:], 30)
+        for weights, numbers, most in parts:
             shares = [0] * count
             for weight, number in zip(weights, numbers, strict=True):
                 shares[number] += weight
@@ -266,6 +269,22 @@ def ids(place: Path) -> Counter[tuple[str, str]]:
         for path in place.rglob("records.jsonl")
         for record in read_records(path.parent)
     )
+
+
+def test_an_experiment_with_a_task_in_two_sizes(
+    checkpoint: Path, tmp_path: Path, whole: Any
+) -> None:
+    """Shards of it are told apart by their samples, not by their names."""
+    sizes = "".join(f"- {{name: blimp, limit: {size}}}\n" for size in (16, 5))
+    text = f"models: [{checkpoint}]\ntasks:\n{sizes}"
+    (tmp_path / "e.yaml").write_text(text, "utf-8")
+    for shard in ("1/2", "2/2"):
+        options = {"data": "bundled", "device": "cpu", "shard": shard, "output": "out"}
+        assert gpt2eval.run(experiment="e.yaml", **options) == []
+    results = gpt2eval.run(experiment="e.yaml", data="bundled", device="cpu", output="out")
+    assert [result.data["selected"] for result in results] == [16, 5]
+    assert [result.run["resumed_samples"] for result in results] == [0, 0]
+    assert_same(results[:1], whole)
 
 
 def test_a_torn_line_of_a_shard_is_no_record(score: Score_, merge: Score_, whole: Any) -> None:
@@ -416,7 +435,8 @@ def test_shards_that_are_killed(command: list[str], alone: dict[str, Any], tmp_p
     assert code == 4
     assert "samples are missing; 0 of 2 shards are done, interrupted: 1/2, 2/2" in stderr
     assert finish(place, "run", *command, "--shard", "1/3") == (0, "")
-    assert finish(place, "run", *command) == (0, "")
+    assert finish(place, "run", *command, "--shard", "1/1") == (0, "")
+    assert finish(place, "merge", *command) == (0, "")
     assert numbers(place) == alone
 
 

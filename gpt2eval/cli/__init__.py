@@ -58,7 +58,7 @@ def app() -> None:
     gpt2eval run --model gpt2             a checkpoint from the Hugging Face hub
     gpt2eval run --model ./a --model ./b --tasks wikitext2,lambada --data DIR
     gpt2eval run experiment.yaml          checkpoints x tasks x options from a file
-    gpt2eval run --shard 1/8              a part of the work; gpt2eval merge puts them together
+    gpt2eval merge                        put together what `run --shard 1/8` and others scored
     gpt2eval compare a b                  is b better than a, and is it more than chance?
     gpt2eval check new --baseline old     a gate for CI: fails where a metric may have dropped
     gpt2eval report results               the report of finished runs

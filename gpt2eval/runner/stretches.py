@@ -7,7 +7,7 @@ from collections.abc import Collection, Hashable, Iterable, Sequence
 from gpt2eval.model import Model
 from gpt2eval.runner import generate, score
 from gpt2eval.runner.batches import CPU_TOKENS
-from gpt2eval.types import Generate, Request, Rolling, Score
+from gpt2eval.types import Embed, Generate, Request, Rolling, Score
 
 
 def stretches(
@@ -17,8 +17,9 @@ def stretches(
 
     A stretch is some of the batches that `answer` makes on a processor, one after the other, so
     that no two stretches need the same one; and as large a part of the texts that are written,
-    which take longer a token. What a request is in depends on the requests, the tokenizer and the
-    model's width, not on the device nor on the batch size: processes anywhere find the same.
+    which take longer a token, and of those that become vectors. What a request is in depends on the
+    requests, the tokenizer and the model's width, not on the device nor on the batch size:
+    processes anywhere find the same.
 
     parts  as in `answer`
     """
@@ -41,6 +42,9 @@ def stretches(
         for group in generate.by_sampling(jobs)
     )
     _cut([(job.numbers, job.size) for group in ordered for job in group], count, found)
+    vectors = [(n, one.text) for n, one in enumerate(requests) if isinstance(one, Embed)]
+    vectors.sort(key=lambda pair: len(pair[1]), reverse=True)
+    _cut([([number], len(text)) for number, text in vectors], count, found)
     return found
 
 
