@@ -71,6 +71,7 @@ def _received(process: subprocess.Popen[bytes]) -> Any:
     try:
         returned, value = pickle.load(process.stdout)
     except (EOFError, pickle.UnpicklingError) as error:
+        process.stdout.close()  # or it may wait to be read, as this waits for its end
         code = process.wait()
         signs = f"signal {-code}" if code < 0 else f"exit code {code}"
         raise WorkerError(
