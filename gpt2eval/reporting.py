@@ -116,6 +116,8 @@ def _chosen(
         if not isinstance(found, Best):
             problems.append(f"the checkpoints of {run} with each other: {found}")
             continue
+        if not any(one.behind for one in found.candidates):
+            continue  # all equal: the first of them is no better than another
         steps = [(one.step, one.member) for one in found.candidates if one.step is not None]
         within = frozenset(step for step, member in steps if member)
         chosen[title, run] = (steps[0][0], within)

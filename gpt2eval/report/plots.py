@@ -304,7 +304,7 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
         ax.annotate(
             text,
             (x, y),
-            xytext=(5, shown - wanted),
+            xytext=(7, shown - wanted),
             textcoords="offset points",
             color=colour,
             va="center",
