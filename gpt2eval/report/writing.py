@@ -18,7 +18,8 @@ from gpt2eval.report.folder import replace_report
 from gpt2eval.report.frame import to_frame
 from gpt2eval.report.latex import parts_latex, section_latex, summary_latex
 from gpt2eval.report.methods import methods_of
-from gpt2eval.report.page import BUDGET, browsers, report_html
+from gpt2eval.report.page import BUDGET, report_html
+from gpt2eval.report.page.samples import browsers
 from gpt2eval.report.sections import Section, group
 from gpt2eval.report.significance import significance
 from gpt2eval.report.splits import splits_csv, splits_markdown
