@@ -282,3 +282,4 @@ def test_of_equal_checkpoints_none_is_marked_as_the_best(tmp_path: Path) -> None
         rows = list(csv.DictReader(file))
     assert [row["choice"] for row in rows if row["run"] == "a"] == ["", "", ""]
     assert "best" in [row["choice"] for row in rows if row["run"] == "b"]
+    assert "A star is the best checkpoint" in (tmp_path / "report" / "report.md").read_text()
