@@ -138,7 +138,7 @@ def test_every_option_of_a_run_is_a_key(tmp_path: Path) -> None:
             "batch-size: 1\nbatch_size: 2",
             "line 2: batch_size: 'batch_size'; expected each key once",
         ),
-        ("- gpt2", "line 1: ['gpt2']; expected keys such as models, tasks, data"),
+        ("- gpt2", "line 1: ['gpt2']; expected keys such as models, tokenizer, tasks"),
         ("a: [1", "line 1: not YAML: expected ',' or ']'"),
         ("a:\tb: c", "not YAML"),
         ("limit: !!python/object:os.system 3", "line 1: not YAML: could not determine a"),

@@ -116,7 +116,8 @@ def main() -> NoReturn:
             stream.reconfigure(errors="replace")
     code = 0
     try:
-        code = app(standalone_mode=False) or 0  # what a command gave to click's Exit
+        # 0, or what a command gave to click's Exit
+        code = app(standalone_mode=False, prog_name="gpt2eval") or 0
         if sys.stdout is not None:
             sys.stdout.flush()
     except click.ClickException as error:
