@@ -280,7 +280,8 @@ def test_output_to_a_full_disk(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["tasks"], ["tasks", "--json"], ["explain", "cbt_cn"]]
+    "arguments",
+    [["--help"], ["run", "--help"], ["tasks"], ["tasks", "--json"], ["explain", "cbt_cn"]],
 )
 def test_output_that_nobody_reads(arguments, tmp_path):
     """As after `| head`: not a word, and not 1, which would be a check that failed."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 
 from gpt2eval.published import DIFFERS, MATCH, OTHER, judge
@@ -32,7 +33,7 @@ def show_results(results: Sequence[Result], page: Path) -> None:
     table.add_column("")  # gives way to the numbers where a terminal is narrow
     for name in names:
         table.add_column(Text(name), no_wrap=True)  # its cells are equally wide
-    lines: list[tuple[Text, Sequence[Estimate | None]]] = []
+    lines: list[tuple[RenderableType, Sequence[Estimate | None]]] = []
     for name, rows in _by_task(results).items():
         first = next(iter(rows.values()))
         lines.append((Text(name, style="bold"), ()))
@@ -41,7 +42,8 @@ def show_results(results: Sequence[Result], page: Path) -> None:
             found = [rows[label].metrics.get(metric) if label in rows else None for label in names]
             lines.append((Text(with_arrow(f"  {metric}", shown.higher_is_better)), found))
             lines += [
-                (Text(f"    {words}", style="dim"), ()) for words in _without_a_model(first, metric)
+                (Padding(Text(words, style="dim"), (0, 0, 0, 4)), ())  # if it wraps, all of it
+                for words in _without_a_model(first, metric)
             ]
     columns = [
         _aligned([found[n] if found else None for _, found in lines]) for n in range(len(names))
