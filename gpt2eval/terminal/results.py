@@ -60,6 +60,9 @@ def show_results(results: Sequence[Result], page: Path) -> None:
     for name, subset in dict.fromkeys((r.name, r.data["subset"]) for r in results):
         if subset != "all":
             console.print(Text(f"{name}: subset ({subset})", style="yellow"))
+    for name, count in dict.fromkeys((r.name, _examples(r)) for r in results):
+        if count:
+            console.print(Text(f"{name}: {count} before each question", style="yellow"))
     for note in dict.fromkeys(
         f"{result.name}, {metric}: {shown.note}"
         for result in results
@@ -79,6 +82,12 @@ def show_results(results: Sequence[Result], page: Path) -> None:
     for label, sentence in assumed:
         console.print(Text(f"{label}: assumed {sentence}", style="dim"))
     console.print(Text(f"Report: {page.with_name('report.html')}"), soft_wrap=True)
+
+
+def _examples(result: Result) -> str:
+    """How many examples stood before each question, in words; empty for none."""
+    count = result.task.get("options", {}).get("num_fewshot", 0)
+    return f"{count} example{'s' if count != 1 else ''}" if count else ""
 
 
 def _show_in_rows(console: Console, results: Sequence[Result]) -> None:
