@@ -30,7 +30,7 @@ def show_results(results: Sequence[Result], page: Path) -> None:
     console = Console()
     names = list(dict.fromkeys(checkpoint_labels(results)))
     table = Table(box=None, pad_edge=False)
-    table.add_column("")  # gives way to the numbers where a terminal is narrow
+    table.add_column("", overflow="fold")  # gives way to the numbers where a terminal is narrow
     for name in names:
         table.add_column(Text(name), no_wrap=True)  # its cells are equally wide
     lines: list[tuple[RenderableType, Sequence[Estimate | None]]] = []
