@@ -11,7 +11,7 @@ import re
 import string
 import xml.etree.ElementTree as ET
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
@@ -52,6 +52,14 @@ def lines(name: str) -> list[str]:
     return (SAMPLES / name).read_text("utf-8").splitlines()
 
 
+def assert_scores(run: Run, expected: list[list[float]]) -> None:
+    """The log-probability of every choice of every sample: few samples have the same accuracy."""
+    assert len(run.records) == len(expected)
+    for record, scores in zip(run.records, expected, strict=True):
+        ours = [sum(response["logprobs"]) for response in record["responses"]]
+        assert ours == pytest.approx(scores, abs=1e-3)
+
+
 def test_ptb_by_token(demo: Path, loaded: tuple[Any, Any], evaluate: Evaluate) -> None:
     model, tokenizer = loaded
     text = "\n\n".join(line.strip() for line in lines("ptb/ptb.test.txt"))
@@ -80,6 +88,7 @@ def test_childrens_books(
 ) -> None:
     """The choice with the rest of its sentence, and alone; de-tokenised and as distributed."""
     right: Counter[str] = Counter()
+    scores: defaultdict[str, list[list[float]]] = defaultdict(list)
     file = lines(f"cbt/cbtest_{kind}_valid_2000ex.txt")
     stories = [list(part) for filled, part in groupby(file, bool) if filled]
     for story in stories:
@@ -89,6 +98,7 @@ def test_childrens_books(
             text = " ".join(map(write, [*before, question]))
             context, _, rest = text.partition("XXXXX")
             ends = [sum(score(context, choice + rest)) for choice in choices.split("|")]
+            scores[name].append(ends)
             right[name] += choices.split("|")[int(np.argmax(ends))] == answer
             if name == "paper":
                 alone = [score(context, choice) for choice in choices.split("|")]
@@ -98,6 +108,7 @@ def test_childrens_books(
     task = f"cbt_{kind.lower()}"
     for name in ("paper", "raw"):
         run = evaluate(demo, f"{task}@{name}", SAMPLES)
+        assert_scores(run, scores[name])
         assert run.value("accuracy") == right[name] / len(stories)
     run = evaluate(demo, f"{task}@choice-only", SAMPLES)
     for metric in ("accuracy", "accuracy_tokens"):
@@ -111,6 +122,7 @@ def test_winograd(demo: Path, score: Callable[..., list[float]], evaluate: Evalu
     """Trinh and Le's partial and full scores of the first schemas of the collection."""
     schemas = list(ET.parse(SAMPLES / "winograd/WSCollection.xml").getroot().iter("schema"))[:FEW]
     right: Counter[str] = Counter()
+    partials, wholes = [], []
     for schema in schemas:
         left, pronoun, rest = (
             " ".join(schema.findtext(f"text/{tag}", "").split()) for tag in ("txt1", "pron", "txt2")
@@ -126,12 +138,16 @@ def test_winograd(demo: Path, score: Callable[..., list[float]], evaluate: Evalu
         rest = rest if rest[0] in string.punctuation else f" {rest}"
         partial = [sum(score(beginning, rest)) for beginning in beginnings]
         whole = [score("", beginning + rest) for beginning in beginnings]
+        partials.append(partial)
+        wholes.append([sum(each) for each in whole])
         right["partial"] += int(np.argmax(partial)) == gold
         right["full"] += int(np.argmax([sum(each) for each in whole])) == gold
         right["mean"] += int(np.argmax([np.mean(each) for each in whole])) == gold
-    partial = evaluate(demo, "winograd@partial", SAMPLES, limit_first=FEW)
+    by_part = evaluate(demo, "winograd@partial", SAMPLES, limit_first=FEW)
     full = evaluate(demo, "winograd@full", SAMPLES, limit_first=FEW)
-    found = (partial.value("accuracy"), full.value("accuracy"), full.value("accuracy_tokens"))
+    assert_scores(by_part, partials)
+    assert_scores(full, wholes)
+    found = (by_part.value("accuracy"), full.value("accuracy"), full.value("accuracy_tokens"))
     assert found == (right["partial"] / FEW, right["full"] / FEW, right["mean"] / FEW)
 
 
@@ -141,13 +157,13 @@ def test_minimal_pairs(demo: Path, score: Callable[..., list[float]], evaluate: 
         texts = [line for name in names for line in archive.read(name).decode().splitlines()]
     pairs = [json.loads(text) for text in texts][:FEW]
     for name, space in (("sentence", ""), ("lm-eval", " ")):
-        right = sum(
-            sum(score("", space + pair["sentence_good"]))
-            > sum(score("", space + pair["sentence_bad"]))
+        scores = [
+            [sum(score("", space + pair[f"sentence_{which}"])) for which in ("good", "bad")]
             for pair in pairs
-        )
+        ]
         run = evaluate(demo, f"blimp@{name}", SAMPLES, limit_first=FEW)
-        assert run.value("accuracy") == right / FEW
+        assert_scores(run, scores)
+        assert run.value("accuracy") == sum(good > bad for good, bad in scores) / FEW
 
 
 # ---- questions ----------------------------------------------------------------------------------
