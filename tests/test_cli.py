@@ -285,28 +285,28 @@ def test_output_to_a_full_disk(tmp_path):
 )
 def test_output_that_nobody_reads(arguments, tmp_path):
     """As after `| head`: not a word, and not 1, which would be a check that failed."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "gpt2eval", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=tmp_path,
-    )
-    process.stdout.close()
-    assert (process.stderr.read(), process.wait()) == (b"", 141)
+    ) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 141)
 
 
 def test_a_run_that_nobody_reads_is_saved(finished, checkpoint, data):
     """The table comes last: results and report are there when it cannot be printed."""
     place, _ = finished
     arguments = ("--model", str(checkpoint), "--tasks", TASKS, "--data", str(data))
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "gpt2eval", "run", *arguments, "--report", "reports/unread"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         cwd=place,
-    )
-    process.stdout.close()
-    assert process.wait() == 141
+    ) as process:
+        process.stdout.close()
+        assert process.wait() == 141
     assert (place / "reports/unread/report.html").is_file()
 
 
