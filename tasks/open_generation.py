@@ -96,7 +96,7 @@ PROMPTS = Dataset(
 
 def human(sample: Sample, _random: np.random.Generator) -> str:
     """What a person wrote after the same prompt."""
-    return sample.references[0]
+    return str(sample.references[0])
 
 
 def ask_scorer(sample: Sample, responses: Sequence[Response]) -> list[Request]:

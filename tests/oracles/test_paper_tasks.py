@@ -257,8 +257,8 @@ def test_variety_of_what_is_written(demo: Path, evaluate: Evaluate) -> None:
             assert run.value(f"distinct_{n}") == pytest.approx(len(set(grams)) / len(grams))
         repeated, loops = [], 0
         for words in texts:
-            grams = [" ".join(words[i : i + 4]) for i in range(len(words) - 3)]
-            repeated += [1 - len(set(grams)) / len(grams)] if grams else []
+            fours = [" ".join(words[i : i + 4]) for i in range(len(words) - 3)]
+            repeated += [1 - len(set(fours)) / len(fours)] if fours else []
             loops += re.search(r"(?:^| )(\S+(?: \S+)*?)(?: \1){2}$", " ".join(words)) is not None
         assert run.value("seq_rep_4") == pytest.approx(np.mean(repeated))
         assert run.value("degenerate") == loops / FEW

@@ -208,8 +208,8 @@ def test_what_is_said_of_a_value_stands_beside_it() -> None:
     told = "nothing failed, no context truncated."
     who = "What was written was scored by {} (weights abababababab). mauve: 40 texts say little."
     pages = [files[f"report.{kind}"] for kind in ("md", "html")]
-    pages = [page if isinstance(page, str) else page.decode() for page in pages]
-    for page, name in zip(pages, (r"\*big\*", "*big*"), strict=True):
+    texts = [page.decode() for page in pages]
+    for page, name in zip(texts, (r"\*big\*", "*big*"), strict=True):
         assert page.count(f"{told} {who.format(name)}") == 1
         assert page.count(told) == 2
 
