@@ -45,7 +45,7 @@ BLANK = "XXXXX"
 SENTENCES = 20
 
 BRACKETS = {"-LRB-": "(", "-RRB-": ")", "-LSB-": "[", "-RSB-": "]", "-LCB-": "{", "-RCB-": "}"}
-QUOTES = {"`": '"', "``": '"', "''": '"'}
+QUOTES = {"`": "'", "``": '"', "''": '"'}
 OPENING = {"`", "``", "(", "[", "{", "$", "#", "£"}
 CLOSING = {"''", "'", ".", ",", ";", ":", "?", "!", ")", "]", "}", "%", "...", "n't"}
 CLITIC = re.compile(r"n't|'(?:s|m|d|re|ve|ll)", re.IGNORECASE)
@@ -229,7 +229,7 @@ SOURCE = "Hill et al. 2016, https://arxiv.org/abs/1511.02301"
 
 CBT_CN = Task(
     name="cbt_cn",
-    version=1,
+    version=2,
     summary="the common noun that is missing from a children's book",
     source=SOURCE,
     story=STORY,
@@ -240,7 +240,7 @@ CBT_CN = Task(
 
 CBT_NE = Task(
     name="cbt_ne",
-    version=1,
+    version=2,
     summary="the name that is missing from a children's book",
     source=SOURCE,
     story=STORY,

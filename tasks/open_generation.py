@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gpt2eval import (
     DataError,
     Dataset,
@@ -92,6 +94,11 @@ PROMPTS = Dataset(
 )
 
 
+def human(sample: Sample, _random: np.random.Generator) -> str:
+    """What a person wrote after the same prompt."""
+    return str(sample.references[0])
+
+
 def ask_scorer(sample: Sample, responses: Sequence[Response]) -> list[Request]:
     """The text that was written, after its prompt; nothing about an empty one."""
     (written,) = responses
@@ -147,7 +154,7 @@ def generation(name: str, summary: str, decoding: str, **how: Any) -> Protocol:
             metrics.self_bleu(),
             metrics.zipf(),
         ),
-        baselines={"human": lambda sample, _random: sample.references[0]},
+        baselines={"human": human},
         options={
             "prompt": "as it is",
             "max_new_tokens": MAX_NEW_TOKENS,

@@ -279,6 +279,37 @@ def test_output_to_a_full_disk(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["run", "--help"], ["tasks"], ["tasks", "--json"], ["explain", "cbt_cn"]],
+)
+def test_output_that_nobody_reads(arguments, tmp_path):
+    """As after `| head`: not a word, and not 1, which would be a check that failed."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "gpt2eval", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+    ) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 141)
+
+
+def test_a_run_that_nobody_reads_is_saved(finished, checkpoint, data):
+    """The table comes last: results and report are there when it cannot be printed."""
+    place, _ = finished
+    arguments = ("--model", str(checkpoint), "--tasks", TASKS, "--data", str(data))
+    with subprocess.Popen(
+        [sys.executable, "-m", "gpt2eval", "run", *arguments, "--report", "reports/unread"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=place,
+    ) as process:
+        process.stdout.close()
+        assert process.wait() == 141
+    assert (place / "reports/unread/report.html").is_file()
+
+
 def test_batch_size_auto_is_the_default(finished, checkpoint, data):
     place, _ = finished
     arguments = ("--model", checkpoint, "--tasks", TASKS, "--data", data, "--batch_size", "auto")

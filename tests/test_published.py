@@ -244,6 +244,17 @@ def test_the_terminal_names_verdicts(capsys: pytest.CaptureFixture[str], tmp_pat
     assert re.search(r"\d+ more published, not the same protocol", shown)
 
 
+def test_the_terminal_says_how_many_examples_there_were(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    plain, one = result("a", "sst2@lm-eval"), result("b", "sst2@lm-eval")
+    shots = replace(one, task={**one.task, "options": {"num_fewshot": 1}})
+    show_results([plain], tmp_path)
+    assert "example" not in capsys.readouterr().out
+    show_results([plain, shots], tmp_path)
+    assert capsys.readouterr().out.count("sst2@lm-eval: 1 example before each question\n") == 1
+
+
 # ---- explanations -------------------------------------------------------------------------------
 
 STORIES = [name for name, task in BUILT_IN.items() if task.story]

@@ -2,7 +2,7 @@
 
 Heavy packages are imported inside the commands, so that `--help` answers at once. Exit codes:
 0 done, 1 a comparison or check failed, 2 bad input or usage, 3 interrupted, 4 samples failed or
-something could not be saved.
+something could not be saved, 141 nobody reads the output any more (`| head`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import gc
 import io
 import os
 import sys
-from typing import NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import click
 
@@ -45,10 +47,41 @@ from gpt2eval.errors import Gpt2EvalError, StoreError
 from gpt2eval.naming import visible
 
 INTERRUPTED = 3
+CLOSED_PIPE = 128 + 13  # what a shell says of a program that SIGPIPE has ended
 SETTINGS = {"help_option_names": ["-h", "--help"], "token_normalize_func": dashes}
 
 
-@click.group(context_settings=SETTINGS)
+class ClosedPipeError(Exception):
+    """The reader of a pipe has gone; click and rich would make exit code 1 of it by themselves."""
+
+
+@contextmanager
+def _closed_pipes() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ClosedPipeError from error
+    except SystemExit as leaving:  # rich's answer to the same
+        if isinstance(leaving.__context__, BrokenPipeError):
+            raise ClosedPipeError from leaving
+        raise
+
+
+class App(click.Group):
+    """A group that never ends with 1, "a check failed", because nobody read to the end."""
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Read the arguments, which may print help."""
+        with _closed_pipes():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _closed_pipes():
+            return super().invoke(ctx)
+
+
+@click.group(cls=App, context_settings=SETTINGS)
 @click.version_option(__version__, prog_name="gpt2eval")
 def app() -> None:
     """Score GPT-2 checkpoints on standard benchmarks and write the report.
@@ -98,11 +131,12 @@ for module in COMMANDS:
 
 
 def _give_up_output() -> None:
-    """Let go of what stdout refused to take, or the exit would fail to flush it once more."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Let go of what a stream refused to take, or the exit would fail to flush it once more."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def main() -> NoReturn:
@@ -129,6 +163,9 @@ def main() -> NoReturn:
     except Gpt2EvalError as error:
         click.echo(visible(f"gpt2eval: {error}"), err=True)
         sys.exit(error.exit_code)
+    except (ClosedPipeError, BrokenPipeError):  # the second from the flush above
+        _give_up_output()
+        sys.exit(CLOSED_PIPE)
     except OSError as error:
         _give_up_output()
         place = visible(str(error.filename or "the output"))

@@ -61,6 +61,7 @@ def closed_book(
         return [Generate(prompt + asked, max_new_tokens, stop=stop)]
 
     def most_common(sample: Sample, _random: np.random.Generator) -> str:
+        """The answer that most other questions with the same first word have."""
         return str(sample.fields["common"])
 
     return Protocol(

@@ -45,9 +45,11 @@ def summarization(
         return [Generate(prompt, 100, temperature=1.0 if top_k else 0.0, top_k=top_k)]
 
     def lede(sample: Sample, _random: np.random.Generator) -> str:
+        """The beginning of the article, as many sentences as are scored."""
         return metrics.first_sentences(sample.fields["article"], sentences)
 
     def at_random(sample: Sample, random: np.random.Generator) -> str:
+        """As many sentences of the article, drawn at random, in its order."""
         found = metrics.split_sentences(sample.fields["article"])
         size = min(sentences, len(found))
         chosen = sorted(random.choice(len(found), size=size, replace=False)) if found else []

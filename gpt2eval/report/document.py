@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from gpt2eval.report.panels import Picture
 from gpt2eval.report.sections import Section, data_digests, data_mark, data_words
@@ -195,7 +195,7 @@ def _ledgers(section: Section) -> str:
     lines = []
     for words, labels in fared(section).items():
         names = ", ".join(f"**{markdown(label)}**" for label in who(section, labels))
-        lines.append(f"- {names}: {words}")
+        lines.append(f"- {names}: {markdown(words)}")
     return "\n".join(lines)
 
 
@@ -208,8 +208,18 @@ def fared(section: Section) -> dict[str, list[str]]:
             if result.ledger
             else "what happened besides is not told."
         )
-        found.setdefault(words, []).append(label)
+        found.setdefault(" ".join([words, *_besides(result)]), []).append(label)
     return found
+
+
+def _besides(result: Result) -> Iterator[str]:
+    """Who read what was written, if another checkpoint did, and what a metric says of its value."""
+    if isinstance(judge := result.run.get("scorer"), Mapping):
+        name, digest = (plain(str(judge.get(key, ""))) for key in ("name", "sha256"))
+        yield f"What was written was scored by {name} (weights {digest[:12] or 'unknown'})."
+    for name, shown in result.metrics.items():
+        if shown.note:
+            yield f"{plain(name)}: {plain(shown.note)}."
 
 
 def who(section: Section, labels: Sequence[str]) -> list[str]:

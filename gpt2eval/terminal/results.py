@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 
 from gpt2eval.published import DIFFERS, MATCH, OTHER, judge
@@ -29,10 +30,10 @@ def show_results(results: Sequence[Result], page: Path) -> None:
     console = Console()
     names = list(dict.fromkeys(checkpoint_labels(results)))
     table = Table(box=None, pad_edge=False)
-    table.add_column("")  # gives way to the numbers where a terminal is narrow
+    table.add_column("", overflow="fold")  # gives way to the numbers where a terminal is narrow
     for name in names:
         table.add_column(Text(name), no_wrap=True)  # its cells are equally wide
-    lines: list[tuple[Text, Sequence[Estimate | None]]] = []
+    lines: list[tuple[RenderableType, Sequence[Estimate | None]]] = []
     for name, rows in _by_task(results).items():
         first = next(iter(rows.values()))
         lines.append((Text(name, style="bold"), ()))
@@ -41,7 +42,8 @@ def show_results(results: Sequence[Result], page: Path) -> None:
             found = [rows[label].metrics.get(metric) if label in rows else None for label in names]
             lines.append((Text(with_arrow(f"  {metric}", shown.higher_is_better)), found))
             lines += [
-                (Text(f"    {words}", style="dim"), ()) for words in _without_a_model(first, metric)
+                (Padding(Text(words, style="dim"), (0, 0, 0, 4)), ())  # if it wraps, all of it
+                for words in _without_a_model(first, metric)
             ]
     columns = [
         _aligned([found[n] if found else None for _, found in lines]) for n in range(len(names))
@@ -58,6 +60,9 @@ def show_results(results: Sequence[Result], page: Path) -> None:
     for name, subset in dict.fromkeys((r.name, r.data["subset"]) for r in results):
         if subset != "all":
             console.print(Text(f"{name}: subset ({subset})", style="yellow"))
+    for name, count in dict.fromkeys((r.name, _examples(r)) for r in results):
+        if count:
+            console.print(Text(f"{name}: {count} before each question", style="yellow"))
     for note in dict.fromkeys(
         f"{result.name}, {metric}: {shown.note}"
         for result in results
@@ -77,6 +82,12 @@ def show_results(results: Sequence[Result], page: Path) -> None:
     for label, sentence in assumed:
         console.print(Text(f"{label}: assumed {sentence}", style="dim"))
     console.print(Text(f"Report: {page.with_name('report.html')}"), soft_wrap=True)
+
+
+def _examples(result: Result) -> str:
+    """How many examples stood before each question, in words; empty for none."""
+    count = result.task.get("options", {}).get("num_fewshot", 0)
+    return f"{count} example{'s' if count != 1 else ''}" if count else ""
 
 
 def _show_in_rows(console: Console, results: Sequence[Result]) -> None:

@@ -8,6 +8,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.image
@@ -196,6 +197,21 @@ def test_ledger_in_words() -> None:
         "2 empty generations; generations ended: 8 at a stop string, 990 at the length limit."
     )
     assert ledger_words({}, 62) == "nothing failed, no context truncated."
+
+
+def test_what_is_said_of_a_value_stands_beside_it() -> None:
+    """Too few texts, and whose vectors or scores they are: in both pages, as in the terminal."""
+    shown = estimate(0.5, unit="fraction", note="40 texts say little")
+    judged = result(metrics={"mauve": shown})
+    judged = replace(judged, run={**judged.run, "scorer": {"name": "*big*", "sha256": "ab" * 32}})
+    files = report_files([judged, result("b", metrics={"mauve": estimate(0.5, unit="fraction")})])
+    told = "nothing failed, no context truncated."
+    who = "What was written was scored by {} (weights abababababab). mauve: 40 texts say little."
+    pages = [files[f"report.{kind}"] for kind in ("md", "html")]
+    texts = [page.decode() for page in pages]
+    for page, name in zip(texts, (r"\*big\*", "*big*"), strict=True):
+        assert page.count(f"{told} {who.format(name)}") == 1
+        assert page.count(told) == 2
 
 
 def test_a_report_needs_neither_torch_nor_pyplot() -> None:

@@ -325,13 +325,14 @@ def test_xml_and_list_of_winograd_agree(shared_data: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("tokens", "text"),
     [
-        ("` What is it ? ''", '"What is it?"'),
+        ("` What is it ? '", "'What is it?'"),
+        ("caught the word ` string ' and knelt", "caught the word 'string' and knelt"),
         ("`` No , '' said Tom , `` I wo n't . ''", '"No," said Tom, "I won\'t."'),
         ('" Come , " he said , " now ! "', '"Come," he said, "now!"'),
         ("The king 's son did n't ; they 'd gone .", "The king's son didn't; they'd gone."),
         ("It was -LRB- so they say -RRB- cold .", "It was (so they say) cold."),
         ("the players ' club cost $ 5 , 3 % more ...", "the players' club cost $5, 3% more..."),
-        ("` XXXXX ! '' he cried .", '"XXXXX!" he cried.'),
+        ("` XXXXX ! ' he cried .", "'XXXXX!' he cried."),
         ("nothing to undo here", "nothing to undo here"),
         ("", ""),
     ],
@@ -349,13 +350,13 @@ def test_detokenizer_changes_nothing_but_spaces_quotes_and_brackets() -> None:
 
 
 def test_cbt_scores_the_word_and_the_rest(tmp_path: Path) -> None:
-    question = "21 ` A XXXXX , '' said he .\tdog\t\tcat|dog\n\n"
+    question = "21 ` A XXXXX , ' said he .\tdog\t\tcat|dog\n\n"
     write(tmp_path / "cbt/cbtest_NE_valid_2000ex.txt", (CBT + question) * 2)
     lines = " ".join(f"Line {number}." for number in range(1, 21))
     for name, expected in (
-        ("paper", (f'{lines} "A ', 'cat," said he.')),
-        ("choice-only", (f'{lines} "A ', "cat")),
-        ("raw", (lines.replace(".", " .") + " ` A ", "cat , '' said he .")),
+        ("paper", (f"{lines} 'A ", "cat,' said he.")),
+        ("choice-only", (f"{lines} 'A ", "cat")),
+        ("raw", (lines.replace(".", " .") + " ` A ", "cat , ' said he .")),
     ):
         each = protocol(cbt.CBT_NE, name)
         requests = asked(each, tmp_path)
