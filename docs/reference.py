@@ -6,9 +6,9 @@ kept twice. The functions give Markdown and need no mkdocs.
 
 from __future__ import annotations
 
-import html
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -70,10 +70,9 @@ def on_page_markdown(markdown: str, page: Page, **_more: object) -> str:
 
 def plain(text: str) -> str:
     """Text that Markdown takes as it stands."""
-    escaped = html.escape(" ".join(text.split()), quote=False)
-    for character in "\\`*_[]|~#^":
-        escaped = escaped.replace(character, f"&#{ord(character)};")
-    return escaped
+    return re.sub(
+        r"[&<>\\`*_\[\]|~#^]", lambda found: f"&#{ord(found[0])};", " ".join(text.split())
+    )
 
 
 def code(text: str) -> str:

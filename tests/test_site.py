@@ -121,6 +121,11 @@ def reference() -> dict[str, Any]:
     return runpy.run_path(str(ROOT / "docs" / "reference.py"))
 
 
+def test_markdown_takes_text_as_it_stands(reference):
+    plain = reference["plain"]
+    assert plain("a_b & <c>\n*d* #1") == "a&#95;b &#38; &#60;c&#62; &#42;d&#42; &#35;1"
+
+
 def section(page: str, title: str) -> str:
     """What stands under a heading of the second level."""
     return page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
