@@ -99,7 +99,9 @@ ESTIMATE = {
     "value": MEASURED,
     "low": BOUND,
     "high": BOUND,
-    "level": Shape(lambda value: _number(value) and 0 < value < 1, "between 0 and 1", needed=True),
+    "level": Shape(
+        lambda value: _number(value) and 0 < value <= 1, "above 0 and at most 1", needed=True
+    ),
     "n": Shape(_whole, COUNT.words, needed=True),
     "higher_is_better": Shape(_or_none(FLAG).fits, "true, false or null", needed=True),
     **dict.fromkeys(("method", "unit", "denominator"), NAME),

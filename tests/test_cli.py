@@ -64,7 +64,7 @@ def test_run_prints_the_table_and_where_the_report_lies(finished):
     assert done.returncode == 0, done.stderr
     for text in ("wikitext2@lm-eval", "word_perplexity ↓", "lambada@openai-stopwords", "bleu ↑"):
         assert text in done.stdout
-    assert "of lede-3" in done.stdout
+    assert "    lede-3: " in done.stdout
     assert (place / done.stdout.split("Report: ")[1].strip()).is_file()
     assert "Traceback" not in done.stderr
 

@@ -419,7 +419,7 @@ def test_other_formats_are_refused(tmp_path: Path, change: dict[str, Any], messa
             "metrics.m.value", 10**400, r"metrics.m.value is 10+\.\.\.; expected", id="huge"
         ),
         ("metrics.m.n", True, r"metrics.m.n is True"),
-        ("metrics.m.level", 1, r"metrics.m.level is 1; expected between 0 and 1"),
+        ("metrics.m.level", 2, r"metrics.m.level is 2; expected above 0 and at most 1"),
         ("metrics.m.extra", 1, r"metrics.m has 'extra', which no estimate has"),
         ("baselines.chance", {"m": {}}, r"baselines.chance.m.value is missing"),
         ("task.options", [[[]]], r"task.options is \[\[\[\]\]\]; expected an object"),
