@@ -38,6 +38,7 @@ BESIDE = {
         for name in (
             "CONTRIBUTING.md",
             "CHANGELOG.md",
+            "RELEASING.md",
             "benchmarks/README.md",
             "benchmarks/table.md",
             "gpt2eval/demo/README.md",
