@@ -27,7 +27,7 @@ FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 # Whose flags are not ours.
 OTHERS = re.compile(
-    r"^\s*(docker|lighteval|lm_eval|pip|pytest|ray|sbatch|srun|tensorboard)\b|SBATCH|^--array="
+    r"^\s*(docker|lighteval|lm_eval|make|pip|pytest|ray|sbatch|srun|tensorboard)\b|SBATCH|^--array="
 )
 
 
