@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import pkgutil
 import re
+import textwrap
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -241,5 +242,33 @@ def _name(name: str, thing: Any, level: str) -> Iterator[str]:
         return
     # That of an exception says nothing.
     if not (inspect.isclass(thing) and issubclass(thing, BaseException)):
-        yield f"```python\n{name.rpartition('.')[2]}{inspect.signature(thing)}\n```"
+        yield f"```python\n{_signature(name.rpartition('.')[2], thing)}\n```"
     yield f"```\n{inspect.getdoc(thing)}\n```"
+
+
+class _Bare(str):
+    """An annotation, which is a text, without quotation marks."""
+
+    __repr__ = str.__str__
+
+
+def _signature(name: str, thing: Any) -> str:
+    signature = inspect.signature(thing)
+
+    def bare(annotation: Any) -> Any:
+        return _Bare(annotation) if isinstance(annotation, str) else annotation
+
+    shown = signature.replace(
+        parameters=[
+            parameter.replace(annotation=bare(parameter.annotation))
+            for parameter in signature.parameters.values()
+        ],
+        return_annotation=bare(signature.return_annotation),
+    )
+    return textwrap.fill(
+        f"{name}{shown}",
+        100,
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
