@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gpt2eval.compare import compare_where_possible
-from gpt2eval.compare.best import best
+from gpt2eval.compare import compare_and_choose
+from gpt2eval.compare.best import Best
+from gpt2eval.compare.jobs import Choice
 from gpt2eval.errors import ComparisonError, UsageError
 from gpt2eval.experiment import described, read_experiment
 from gpt2eval.labels import training_step
@@ -58,13 +59,14 @@ def report_results(
     """
     if options.experiment is not None:
         results = described(results, read_experiment(options.experiment))
-    comparisons, left_out = compare_where_possible(
+    comparisons, left_out, best = compare_and_choose(
         results,
+        _choices(results),
         baseline=options.baseline,
         allow_intersection=options.allow_intersection,
         tasks_dir=options.tasks_dir,
     )
-    chosen, more = _chosen(results, options.tasks_dir)
+    chosen, more = _chosen(best)
     splits = (
         split(results, read_overlap(overlap), rule, tasks_dir=options.tasks_dir)
         if overlap is not None
@@ -85,27 +87,38 @@ def report_results(
     )
 
 
-def _chosen(
-    results: Sequence[Result], tasks_dir: str | Path | None
-) -> tuple[dict[tuple[str, str], tuple[int, frozenset[int]]], list[str]]:
-    """The best step of each training run by the main metric of each task, and why there is none."""
-    chosen: dict[tuple[str, str], tuple[int, frozenset[int]]] = {}
-    problems = []
+def _choices(results: Sequence[Result]) -> list[Choice]:
+    """The checkpoints of each training run, to choose from by the main metric of each task."""
+    choices = []
     for section in group(results):
         runs: dict[str, list[Result]] = {}
         for result in section.results.values():
             if (step := training_step(result)) and result.task.get("kind") != "speed":
                 runs.setdefault(step[0], []).append(result)
         metric, shown = next(iter(section.metrics.items()), ("", None))
-        for run, members in runs.items():
-            if shown is None or shown.higher_is_better is None or len(members) < 2:
-                continue
-            try:
-                found = best(members, f"{section.first.name}/{metric}", tasks_dir=tasks_dir)
-            except (ComparisonError, UsageError) as error:
-                problems.append(f"the checkpoints of {run} with each other: {error}")
-                continue
-            steps = [(one.step, one.member) for one in found.candidates if one.step is not None]
-            within = frozenset(step for step, member in steps if member)
-            chosen[section.title, run] = (steps[0][0], within)
+        if shown is None or shown.higher_is_better is None:
+            continue
+        choices += [
+            Choice((section.title, run), section.first.name, members, metric)
+            for run, members in runs.items()
+            if len(members) > 1
+        ]
+    return choices
+
+
+def _chosen(
+    best: Mapping[tuple[str, str], Best | ComparisonError | UsageError],
+) -> tuple[dict[tuple[str, str], tuple[int, frozenset[int]]], list[str]]:
+    """The best step of each training run on a task, with those of its set; or why there is none."""
+    chosen: dict[tuple[str, str], tuple[int, frozenset[int]]] = {}
+    problems = []
+    for (title, run), found in best.items():
+        if not isinstance(found, Best):
+            problems.append(f"the checkpoints of {run} with each other: {found}")
+            continue
+        if not any(one.behind for one in found.candidates):
+            continue  # all equal: the first of them is no better than another
+        steps = [(one.step, one.member) for one in found.candidates if one.step is not None]
+        within = frozenset(step for step, member in steps if member)
+        chosen[title, run] = (steps[0][0], within)
     return chosen, [" ".join(words.split()) for words in problems]

@@ -209,6 +209,12 @@ def read_records(directory: Path, *, responses: bool = True) -> Iterator[Record]
     return (record for _, record in locate_records(directory, responses=responses))
 
 
+def records_size(results: Iterable[Result]) -> int:
+    """Bytes of the records of these results, as far as they are there."""
+    paths = {result.path / RECORDS for result in results if result.path}
+    return sum(path.stat().st_size for path in paths if path.is_file())
+
+
 def locate_records(directory: Path, *, responses: bool = True) -> Iterator[tuple[range, Record]]:
     """Each record of a run with the bytes of `records.jsonl` that hold it."""
     path = directory / RECORDS

@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from typing import IO, Any
 
 from gpt2eval import errors
+from gpt2eval.beside import cores
 from gpt2eval.checkpoint import Checkpoint
 from gpt2eval.errors import Gpt2EvalError, StoreError, UsageError, WorkerError
 from gpt2eval.evaluation import directories_of, run_with
@@ -98,11 +99,6 @@ def _gpus(device: str) -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else [str(n) for n in range(torch.cuda.device_count())]
     return names[: torch.cuda.device_count()]
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 class _Worker(threading.Thread):

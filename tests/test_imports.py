@@ -39,8 +39,9 @@ MAY_IMPORT = {
     "experiment": NOUNS | {"options"},
     "significance": {"stats"},
     "winner": {"stats"},
-    "compare": FILES | {"significance", "winner", "experiment"},
-    "report": FILES,
+    "beside": {"errors"},
+    "compare": FILES | {"beside", "significance", "winner", "experiment"},
+    "report": FILES | {"beside"},
     "check": FILES | {"compare", "report"},
     "formats": NOUNS | {"pickled"},
     "checkpoint": NOUNS | {"formats", "lineage"},
@@ -63,7 +64,7 @@ HEAVY = ("torch", "transformers", "datasets", "numpy", "pandas", "matplotlib", "
 # Rooms that work on files, without the engine's weight.
 WEIGHTLESS = ["types", "errors", "task", "data", "metrics", "stats", "results", "report"]
 WEIGHTLESS += ["labels", "significance", "compare", "check"]
-WEIGHTLESS += ["reporting", "peers", "experiment", "winner", "overlap", "overlap.split"]
+WEIGHTLESS += ["reporting", "peers", "experiment", "winner", "overlap", "overlap.split", "beside"]
 
 
 def imported(path: Path, package: str) -> Iterator[tuple[int, str]]:

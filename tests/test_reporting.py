@@ -270,3 +270,16 @@ def test_no_value_anywhere_is_a_report_too(tmp_path: Path) -> None:
     )  # only a part of the samples
     page, _ = report([str(tmp_path / "r")], tmp_path / "report")
     assert page.is_file()
+
+
+def test_of_equal_checkpoints_none_is_marked_as_the_best(tmp_path: Path) -> None:
+    """Where no checkpoint can do a task, the first is no better than the others."""
+    for step in (500, 1000, 1500):
+        write_run(tmp_path / "results", f"a-checkpoint-{step}", {"accuracy": [(0.0, 1.0)] * 30})
+        write_run(tmp_path / "results", f"b-checkpoint-{step}", answers(30, step, step / 2000))
+    report([str(tmp_path / "results")], tmp_path / "report")
+    with (tmp_path / "report" / "plots" / "learning.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["choice"] for row in rows if row["run"] == "a"] == ["", "", ""]
+    assert "best" in [row["choice"] for row in rows if row["run"] == "b"]
+    assert "A star is the best checkpoint" in (tmp_path / "report" / "report.md").read_text()

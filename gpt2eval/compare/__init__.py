@@ -10,9 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 
+from gpt2eval.compare.best import Best
 from gpt2eval.compare.comparable import check_comparable
-from gpt2eval.compare.family import Tested, correct
-from gpt2eval.compare.pairs import find_pairs
+from gpt2eval.compare.family import correct
+from gpt2eval.compare.jobs import Answer, Choice, Job, answers
 from gpt2eval.compare.remarks import one_sided
 from gpt2eval.compare.seeds import compare_seeds, variants
 from gpt2eval.compare.selection import (
@@ -26,12 +27,10 @@ from gpt2eval.compare.selection import (
     wanted_metrics,
 )
 from gpt2eval.compare.settings import Settings
-from gpt2eval.compare.verdicts import judge
 from gpt2eval.errors import ComparisonError, UsageError
 from gpt2eval.labels import checkpoint_labels
 from gpt2eval.significance import ALPHA, CORRECTIONS
 from gpt2eval.stats import LEVEL, RESAMPLES
-from gpt2eval.task import discover
 from gpt2eval.types import Comparison, Result
 
 
@@ -92,10 +91,11 @@ def compare_labelled(
 ) -> list[Comparison]:
     """`compare` for results that have labels, with `first` as the baseline."""
     check_overlap(labelled, first)
-    found, problems = _tests(labelled, first, settings)
-    if problems:
-        raise problems[0]
-    return correct(found, correction)
+    found = answers(_jobs(labelled, first, settings))
+    for answer in found:
+        if answer.problems:
+            raise answer.problems[0]
+    return _corrected(found, correction)
 
 
 def compare_where_possible(
@@ -110,6 +110,28 @@ def compare_where_possible(
     One checkpoint alone, or none, is no comparison and no line. Raises UsageError for a baseline
     that is none of the checkpoints.
     """
+    comparisons, lines, _ = compare_and_choose(
+        results,
+        [],
+        baseline=baseline,
+        allow_intersection=allow_intersection,
+        tasks_dir=tasks_dir,
+    )
+    return comparisons, lines
+
+
+def compare_and_choose(
+    results: Sequence[Result],
+    choices: Sequence[Choice],
+    *,
+    baseline: str | None = None,
+    allow_intersection: bool = False,
+    tasks_dir: str | Path | None = None,
+) -> tuple[list[Comparison], list[str], dict[tuple[str, str], Best | ComparisonError | UsageError]]:
+    """`compare_where_possible`, and the best of each choice among the same results, or why not.
+
+    Both at once: reading the records is most of the work.
+    """
     labelled = [
         (name, result)
         for name, result in zip(checkpoint_labels(results), results, strict=True)
@@ -117,23 +139,29 @@ def compare_where_possible(
     ]
     labels = list(dict.fromkeys(name for name, _ in labelled))
     if not labels:
-        return [], []
+        return [], [], {}
     first = pick(labels, baseline, "--baseline")
     if len(labels) == 1:
-        return [], []
+        return [], [], {}
     twice = {other.name: two_runs(one, other) for one, other in repeated(results)}
     usable = [(name, result) for name, result in labelled if result.name not in twice]
     settings = Settings(allow_intersection=allow_intersection, tasks_dir=tasks_dir)
-    found, problems = _tests(usable, first, settings)
-    said = [*twice.values(), *map(str, problems), *one_sided(usable, first)]
+    found = answers(_jobs(usable, first, settings, choices))
+    problems = [str(error) for answer in found for error in answer.problems]
+    said = [*twice.values(), *problems, *one_sided(usable, first)]
     lines = dict.fromkeys(" ".join(words.split()) for words in said)
-    return correct(found, "holm"), list(lines)
+    chosen = {key: best for answer in found for key, best in answer.chosen.items()}
+    ordered = {choice.key: chosen[choice.key] for choice in choices}
+    return _corrected(found, "holm"), list(lines), ordered
 
 
-def _tests(
-    labelled: Sequence[tuple[str, Result]], first: str, settings: Settings
-) -> tuple[list[Tested], list[ComparisonError]]:
-    """What can be compared with `first`, and for each pair of results that cannot, why."""
+def _jobs(
+    labelled: Sequence[tuple[str, Result]],
+    first: str,
+    settings: Settings,
+    choices: Sequence[Choice] = (),
+) -> list[Job]:
+    """What can be compared with `first` and what is to be chosen, by task@protocol."""
     wanted = wanted_metrics(labelled, settings.metrics)
     tests = sum(
         wanted(result.name, metric)
@@ -143,15 +171,28 @@ def _tests(
     )
     # A corrected p-value must be able to come out small, however many tests there are.
     draws = max(RESAMPLES, 2 * ceil(tests / ALPHA))
-    tasks = discover(settings.tasks_dir)
-    found: list[Tested] = []
-    problems: list[ComparisonError] = []
-    for runs in by_task(labelled).values():
-        if first in runs and len(runs) > 1:
-            pairs, refused = find_pairs(first, runs, wanted, settings, tasks)
-            found += judge(runs[first].name, pairs, settings, draws)
-            problems += refused
-    return found, problems
+    runs = by_task(labelled)
+    names = dict.fromkeys([*runs, *(choice.task for choice in choices)])
+    return [
+        Job(
+            first,
+            runs.get(name, {}),
+            {
+                metric
+                for result in runs.get(name, {}).values()
+                for metric in result.metrics
+                if wanted(name, metric)
+            },
+            settings,
+            draws,
+            [choice for choice in choices if choice.task == name],
+        )
+        for name in names
+    ]
+
+
+def _corrected(found: Sequence[Answer], correction: str) -> list[Comparison]:
+    return correct([test for answer in found for test in answer.tests], correction)
 
 
 def _compare_variants(

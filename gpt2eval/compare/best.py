@@ -11,7 +11,7 @@ import numpy as np
 
 from gpt2eval.compare.comparable import check_comparable
 from gpt2eval.compare.functions import Function, shared_function
-from gpt2eval.compare.records import Run, read_run, units_of
+from gpt2eval.compare.records import Reader, Run, read_run, units_of
 from gpt2eval.compare.selection import label, wanted_metrics
 from gpt2eval.compare.verdicts import FEW_UNITS
 from gpt2eval.errors import ComparisonError, UsageError
@@ -91,6 +91,7 @@ def best(
     seed: int = 0,
     level: float = LEVEL,
     tasks_dir: str | Path | None = None,
+    read: Reader = read_run,
 ) -> Best:
     """The best checkpoint by a metric, which others it may be, and how good it is.
 
@@ -100,6 +101,7 @@ def best(
         seed: of the resamples.
         level: of the interval and of the set.
         tasks_dir: directory with task files of the user's own.
+        read: gives the records of a result.
 
     Raises:
         ComparisonError: results that do not answer the same question, or are damaged.
@@ -121,7 +123,7 @@ def best(
         raise UsageError(
             f"--metric {metric!r}: {name} has no better direction, so there is no best"
         )
-    systems, function, n, note = _same_units(runs, name, tasks_dir)
+    systems, function, n, note = _same_units(runs, name, tasks_dir, read)
     choice = _choose(systems, function.value, shown, seed, level)
     if function.kind == "share":
         choice = _with_few(choice, len(systems[0]), len(systems), level)
@@ -148,10 +150,10 @@ def _meant(labelled: Sequence[tuple[str, Result]], metric: str) -> tuple[str, st
 
 
 def _same_units(
-    runs: Mapping[str, Result], metric: str, tasks_dir: str | Path | None
+    runs: Mapping[str, Result], metric: str, tasks_dir: str | Path | None, reader: Reader
 ) -> tuple[list[NDArray[np.float64]], Function, int, str]:
     """Statistics [units, k] of each checkpoint on the samples all have, and what they give."""
-    read = {one: read_run(result) for one, result in runs.items()}
+    read = {one: reader(result) for one, result in runs.items()}
     (first, ours), *others = read.items()
     for one, run in others:
         check_comparable((first, ours.result), (one, run.result), samples=True)

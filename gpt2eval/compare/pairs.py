@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from gpt2eval.compare.comparable import check_comparable
 from gpt2eval.compare.functions import Function, shared_function
-from gpt2eval.compare.records import Common, Run, align, read_run, restricted, units_of
+from gpt2eval.compare.records import Common, Reader, Run, align, restricted, units_of
 from gpt2eval.compare.settings import Settings
 from gpt2eval.errors import ComparisonError
 from gpt2eval.task import Task
@@ -81,15 +81,16 @@ class Pair:
 def find_pairs(
     first: str,
     runs: Mapping[str, Result],
-    wanted: Callable[[str, str], bool],
+    metrics: Collection[str],
     settings: Settings,
     tasks: Mapping[str, Task],
+    read: Reader,
 ) -> tuple[list[Pair], list[ComparisonError]]:
     """All candidates with the baseline, metric by metric, on one task@protocol; and who cannot."""
     pairs: list[Pair] = []
     problems: list[ComparisonError] = []
     try:
-        ours = read_run(runs[first])
+        ours = read(runs[first])
     except ComparisonError as error:
         return [], [error]
     functions: dict[str, Function] = {}
@@ -97,7 +98,7 @@ def find_pairs(
         if name == first:
             continue
         try:
-            theirs, common, notes = _meet((first, ours), (name, result), settings)
+            theirs, common, notes = _meet((first, ours), (name, result), settings, read)
             pairs += [
                 _pair(
                     (first, ours),
@@ -108,7 +109,7 @@ def find_pairs(
                     notes,
                 )
                 for metric in runs[first].metrics
-                if metric in result.metrics and wanted(result.name, metric)
+                if metric in result.metrics and metric in metrics
             ]
         except ComparisonError as error:
             problems.append(error)
@@ -116,14 +117,17 @@ def find_pairs(
 
 
 def _meet(
-    baseline: tuple[str, Run], candidate: tuple[str, Result], settings: Settings
+    baseline: tuple[str, Run],
+    candidate: tuple[str, Result],
+    settings: Settings,
+    read: Reader,
 ) -> tuple[Run, Common, list[str]]:
     """The candidate's records, what they have in common with the baseline's, and words on that."""
     (first, ours), (name, result) = baseline, candidate
     allowed = check_comparable(
         (first, ours.result), candidate, samples=not settings.allow_intersection
     )
-    theirs = read_run(result)
+    theirs = read(result)
     common, notes = align(baseline, (name, theirs), allowed, settings)
     if settings.only is not None:
         common, more = restricted(common, ours, theirs, settings.only[result.name])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +36,26 @@ class Run:
     rows: Mapping[str, tuple[NDArray[np.intp], NDArray[np.float64]]]
     failed: int
     units: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+Reader = Callable[[Result], Run]
+
+
+def reader() -> Reader:
+    """`read_run` that reads each run once, and holds once what the runs of a task have alike."""
+    runs: dict[Path | None, Run] = {}
+    firsts: dict[str, Run] = {}
+
+    def read(result: Result) -> Run:
+        if result.path not in runs:
+            run = read_run(result)
+            like = firsts.setdefault(result.name, run)
+            if (run.ids, run.groups, run.references) == (like.ids, like.groups, like.references):
+                run = replace(run, ids=like.ids, groups=like.groups, references=like.references)
+            runs[result.path] = run
+        return runs[result.path]
+
+    return read
 
 
 def read_run(result: Result) -> Run:

@@ -45,6 +45,14 @@ def draw_all(
     chosen: Chosen | None = None,
 ) -> list[Picture]:
     """Every figure the sections have data for."""
+    scores = draw_scores(sections, compared, style, chosen)
+    return scores + draw_samples(sections, compared, style)
+
+
+def draw_scores(
+    sections: Sequence[Section], compared: Significance, style: str, chosen: Chosen | None
+) -> list[Picture]:
+    """The figures that are made of scores and comparisons."""
     names = plot_names(sections)
     sections = [section for section in sections if section.metrics]
     with plots.style(style):
@@ -53,6 +61,15 @@ def draw_all(
             *difference_pictures(sections, names, compared),
             *learning_pictures(sections, chosen),
             *_size_pictures(sections, names),
+        ]
+
+
+def draw_samples(sections: Sequence[Section], compared: Significance, style: str) -> list[Picture]:
+    """The figures that are made of the records of single samples."""
+    names = plot_names(sections)
+    sections = [section for section in sections if section.metrics]
+    with plots.style(style):
+        return [
             *rate_pictures(sections, names),
             *scatter_pictures(sections, names, compared.baseline),
             *_position_pictures(sections, names),

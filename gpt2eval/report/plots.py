@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from types import MappingProxyType
 from typing import Any, Literal, TypeGuard
 
@@ -290,21 +291,35 @@ def draw_learning(
     ax.set_ylabel(f"{axis.label}\n{axis.pointer}")
 
 
+def apart(wanted: Sequence[float], distance: float) -> list[float]:
+    """Places at least so far apart, in the order of `wanted`, which ascends, and as near as can be.
+
+    Those that would touch move as one, up and down alike (pool adjacent violators).
+    """
+    blocks: list[list[float]] = []
+    for number, place in enumerate(wanted):
+        blocks.append([place - number * distance])
+        while len(blocks) > 1 and fmean(blocks[-2]) >= fmean(blocks[-1]):
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
+    levels = [fmean(block) for block in blocks for _ in block]
+    return [level + number * distance for number, level in enumerate(levels)]
+
+
 def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
     """Names (x, y, text, colour) right of where lines end, moved apart where they would overlap."""
     height = 8.0  # points of a line of text
     limits = ax.get_ylim()
     place = ax.transData.transform
     points = 72 / ax.figure.dpi
-    taken = float("-inf")
-    for x, y, text, colour in sorted(ends, key=lambda end: place((end[0], end[1]))[1]):
-        wanted = place((x, min(max(y, limits[0]), limits[1])))[1] * points
-        shown = max(wanted, taken + height)
-        taken = shown
+    ordered = sorted(ends, key=lambda end: place((end[0], end[1]))[1])
+    inside = [(x, min(max(y, limits[0]), limits[1])) for x, y, *_ in ordered]
+    wanted = [float(place(point)[1] * points) for point in inside]
+    moved = [new - old for new, old in zip(apart(wanted, height), wanted, strict=True)]
+    for (x, y, text, colour), shift in zip(ordered, moved, strict=True):
         ax.annotate(
             text,
             (x, y),
-            xytext=(5, shown - wanted),
+            xytext=(7, shift),
             textcoords="offset points",
             color=colour,
             va="center",

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import gpt2eval
+from gpt2eval.beside import LARGE, cores, meanwhile
 from gpt2eval.errors import UsageError
 from gpt2eval.report.curves import Chosen
 from gpt2eval.report.document import report_markdown
-from gpt2eval.report.figures import draw_all
+from gpt2eval.report.figures import draw_samples, draw_scores
 from gpt2eval.report.folder import replace_report
 from gpt2eval.report.frame import to_frame
 from gpt2eval.report.latex import parts_latex, section_latex, summary_latex
 from gpt2eval.report.methods import methods_of
-from gpt2eval.report.page import report_html
+from gpt2eval.report.page import BUDGET, report_html
+from gpt2eval.report.page.samples import browsers
 from gpt2eval.report.sections import Section, group
 from gpt2eval.report.significance import significance
 from gpt2eval.report.splits import splits_csv, splits_markdown
@@ -32,7 +34,10 @@ from gpt2eval.report.tables import (
     to_csv,
 )
 from gpt2eval.report.text import markdown
+from gpt2eval.results import records_size
 from gpt2eval.types import Comparison, Result, Split
+
+MANY = 8  # sections; figures of more are drawn in a second process
 
 
 def write_report(
@@ -100,7 +105,12 @@ def report_files(
     """Path inside the report -> content; `sources.json` is added when they are written."""
     sections = group(results)
     compared = significance(comparisons, baseline)
-    pictures = draw_all(sections, compared, style, chosen)
+    shared = cores() > 1 and (len(sections) > MANY or records_size(results) >= LARGE)
+    # Two halves of about the same length.
+    with meanwhile(draw_scores, sections, compared, style, chosen, shared=shared) as drawn:
+        of_samples = draw_samples(sections, compared, style)
+        samples = browsers(sections, BUDGET, significance(comparisons).baseline)
+        pictures = drawn() + of_samples
     methods = methods_of(sections, compared)
     texts = {
         "report.md": report_markdown(
@@ -133,7 +143,7 @@ def report_files(
             texts[f"plots/{picture.stem}.csv"] = to_csv(*picture.data)
     files = {name: text.encode() for name, text in texts.items()}
     files["report.html"] = report_html(
-        title, sections, pictures, comparisons, left_out, splits=splits, rule=rule
+        title, sections, pictures, comparisons, left_out, splits=splits, rule=rule, samples=samples
     )
     for picture in pictures:
         for ending, content in picture.files.items():

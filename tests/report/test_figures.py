@@ -227,3 +227,10 @@ def test_a_style_changes_pictures_and_nothing_else() -> None:
     assert changed
     # The page holds the plots.
     assert all(name.startswith("plots/") or name == "report.html" for name in changed)
+
+
+def test_names_at_the_ends_of_lines_move_apart_both_ways() -> None:
+    assert plots.apart([0.0, 20.0], 8.0) == [0.0, 20.0], "where there is room nothing moves"
+    assert plots.apart([10.0, 10.0, 10.0], 8.0) == [2.0, 10.0, 18.0]
+    places = plots.apart([0.0, 1.0, 30.0, 31.0, 33.0], 8.0)
+    assert places == pytest.approx([-3.5, 4.5, 70 / 3, 94 / 3, 118 / 3])

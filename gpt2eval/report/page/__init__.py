@@ -18,7 +18,7 @@ from markupsafe import Markup
 from gpt2eval import __version__
 from gpt2eval.report.page.content import content
 from gpt2eval.report.page.overlap import split_table
-from gpt2eval.report.page.samples import browsers
+from gpt2eval.report.page.samples import Browser, browsers
 from gpt2eval.report.page.visible import visible
 from gpt2eval.report.panels import Picture
 from gpt2eval.report.sections import Section
@@ -37,6 +37,7 @@ def report_html(
     budget: int = BUDGET,
     splits: Sequence[Split] = (),
     rule: str = "",
+    samples: Sequence[Browser | None] | None = None,
 ) -> bytes:
     """The page. Equal results make equal bytes.
 
@@ -44,7 +45,10 @@ def report_html(
     budget  bytes that the samples of all sections may take together; where they need more, the
             most telling stay and the page says how many were left out
     splits  scores on clean and on overlapping samples, told apart by `rule`
+    samples  what `browsers` made of the sections, where that is at hand
     """
+    if samples is None:
+        samples = browsers(sections, budget, significance(comparisons).baseline)
     style, script = (_read(name) for name in ("page.css", "page.js"))
     environment = Environment(
         autoescape=True,
@@ -56,7 +60,7 @@ def report_html(
     page = environment.from_string(_read("page.html")).render(
         content(title, sections, pictures, comparisons, left_out),
         overlap=split_table(splits, rule),
-        browsers=browsers(sections, budget, significance(comparisons).baseline),
+        browsers=samples,
         style=Markup(style),
         script=Markup(script),
         policy=_policy(style, script),

@@ -31,6 +31,7 @@ from gpt2eval.results import (
     own_responses,
     read_vocabulary,
     records_at,
+    records_size,
     trusting,
 )
 from gpt2eval.types import Estimate, Record, Result
@@ -106,7 +107,7 @@ def browsers(sections: Sequence[Section], budget: int, baseline: str = "") -> li
     """
     found: dict[int, Browser | None] = {}
     chosen = [_side_by_side(_runs(section), baseline) for section in sections]
-    order = sorted(range(len(sections)), key=lambda number: _size(chosen[number]))
+    order = sorted(range(len(sections)), key=lambda number: records_size(chosen[number].values()))
     for done, number in enumerate(order):
         with trusting(sections[number].title):
             browser = _browser(sections[number], chosen[number], budget // (len(order) - done))
@@ -114,11 +115,6 @@ def browsers(sections: Sequence[Section], budget: int, baseline: str = "") -> li
         found[number] = browser and replace(browser, side=len(chosen[number]), runs=everyone)
         budget -= browser.size if browser else 0
     return [found[number] for number in range(len(sections))]
-
-
-def _size(runs: Mapping[str, Result]) -> int:
-    """Bytes of the records of these runs."""
-    return sum((run.path / RECORDS).stat().st_size for run in runs.values() if run.path)
 
 
 def _side_by_side(runs: Mapping[str, Result], baseline: str) -> dict[str, Result]:
