@@ -13,7 +13,7 @@ OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_EVALUATE_OFFLINE=1 TRANSFOR
 	TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 MPLBACKEND=agg
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench wheel lock clean
+.PHONY: help run test lint format bench wheel docs lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -40,6 +40,9 @@ wheel: $(VENV)/.test  ## dist/: the source distribution, and the wheel that is b
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist .
 
+docs: $(VENV)/.docs  ## site/: the documentation, for a browser
+	$(BIN)/python -m mkdocs build --strict --quiet
+
 # The files that stand for an installed environment; a second `make run` has nothing to install.
 $(VENV)/.run: requirements.lock pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -54,6 +57,12 @@ $(VENV)/.test: requirements-test.lock $(VENV)/.run
 # The peers are not in the locks: what counts is what they are today.
 $(VENV)/.bench: $(VENV)/.run
 	$(PIP) install --constraint requirements.lock '.[bench]'
+	$(PROJECT)
+	touch $@
+
+# Nor are the site's.
+$(VENV)/.docs: $(VENV)/.run
+	$(PIP) install --constraint requirements.lock '.[docs]'
 	$(PROJECT)
 	touch $@
 
@@ -85,5 +94,5 @@ lock:  ## resolve the dependencies again: requirements.lock and requirements-tes
 	rm -rf $(LOCK)
 
 clean:  ## remove what was built and installed; results and reports stay
-	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lock build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find gpt2eval tasks tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,7 +14,7 @@ import statistics
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def _bench_checkpoint(
     progress.begin(f"{checkpoint.name}: loading")
     # No token has the id -1: texts are written to their full length.
     model = replace(load_model(checkpoint, options.device, options.dtype), eos_id=-1)
-    started = datetime.now(UTC).isoformat()
+    started = datetime.now(timezone.utc).isoformat()
     todo = workloads(model)
     progress.begin(f"{checkpoint.name}: bench")
     for workload in todo:  # libraries set themselves up when they are first called

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2eval.data import Dataset, Row, hub_of, hub_tables, listed, load
+from gpt2eval.digests import digest_files
 from gpt2eval.errors import DataError, StoreError, TaskError, UsageError
 from gpt2eval.fewshot import count_examples
 from gpt2eval.manifest import MANIFEST, Entry, manifest_text, read_manifest, stays_inside
@@ -167,10 +168,8 @@ def _check_in_the_way(path: Path, digest: str, *, listed: bool) -> None:
     """StoreError for a file that is there, is another one, and was not fetched."""
     if not os.path.lexists(path) or listed:
         return
-    if path.is_file():
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == digest:
-                return
+    if path.is_file() and digest_files([path]) == digest:
+        return
     raise StoreError(
         f"{path} is in the way: it is another file, and no manifest says that it was fetched. Move"
         " it, or fetch into another directory"

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+BLOCK = 1 << 20
+
 
 def digest_files(paths: Sequence[Path]) -> str:
     """sha256 of one file, or of the `digest  name` lines of several, sorted by name."""
@@ -31,8 +33,11 @@ def _combined(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def digest_items(items: Iterable[Any]) -> str:

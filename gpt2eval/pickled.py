@@ -108,7 +108,8 @@ def _check_parts(content: bytes, parts: int) -> None:
 
 def _opcodes(stream: io.BytesIO) -> Iterator[tuple[str, str]]:
     """Name and argument of each opcode of a pickle, up to its end."""
-    with warnings.catch_warnings(action="ignore"):  # of what stands in its texts
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what stands in its texts
         for opcode, argument, _ in pickletools.genops(stream):
             yield opcode.name, str(argument)
 

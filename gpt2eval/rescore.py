@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from math import isclose
 from pathlib import Path
 from typing import Any, Literal
@@ -210,7 +210,7 @@ def write_rescored(rescored: Rescored) -> Result:
         run={
             **result.run,
             "rescored": {
-                "time": datetime.now(UTC).isoformat(timespec="seconds"),
+                "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
                 "from": rescored.source,
                 "versions": versions(),
                 "git_commit": git_commit(),

@@ -24,7 +24,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from difflib import get_close_matches
 from glob import glob, has_magic
 from pathlib import Path
@@ -101,7 +101,7 @@ def locked(directory: Path, *, shared: bool = False) -> Iterator[None]:
             file.write(
                 f"{'shards, the last to begin being ' if shared else ''}"
                 f"process {os.getpid()} on {socket.gethostname()},"
-                f" since {datetime.now(UTC).isoformat(timespec='seconds')}"
+                f" since {datetime.now(timezone.utc).isoformat(timespec='seconds')}"
             )
             file.flush()
         try:

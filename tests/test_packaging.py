@@ -101,6 +101,10 @@ def test_wheel_has_nothing_else(in_wheel):
     assert not [name for name in in_wheel if "__pycache__" in name or name.endswith(".pyc")]
 
 
+def test_wheel_is_small(distributions):
+    assert distributions[1].stat().st_size < 25 * MEGABYTE
+
+
 def test_bundled_checkpoints_are_whole_and_small():
     demo = ROOT / "gpt2eval" / "demo"
     checkpoints = sorted(path.parent for path in demo.rglob("*.safetensors"))
@@ -114,12 +118,16 @@ def test_bundled_checkpoints_are_whole_and_small():
 
 def test_sdist_has_what_tests_and_builds_need(in_sdist):
     expected = {
+        ".dockerignore",
         "CHANGELOG.md",
         "CONTRIBUTING.md",
+        "Dockerfile",
         "LICENSE",
         "Makefile",
         "README.md",
+        "RELEASING.md",
         ".ci/run",
+        "mkdocs.yml",
         "pyproject.toml",
         "reports/README.md",
         "requirements-test.lock",
@@ -127,7 +135,7 @@ def test_sdist_has_what_tests_and_builds_need(in_sdist):
         "results/README.md",
         "setup.py",
     }
-    for room in ("gpt2eval", "tasks", "tests"):
+    for room in ("docs", "gpt2eval", "tasks", "tests"):
         expected |= files_below(ROOT / room)
     assert expected <= in_sdist
     assert not [name for name in in_sdist if name.startswith("results/gpt2")]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,9 @@ def _model(result: Result) -> str:
 def _time(results: Sequence[Result]) -> datetime:
     """When the last of the results was begun, so that equal results make equal files."""
     known = [str(result.run["started"]) for result in results if result.run.get("started")]
-    started = datetime.fromisoformat(max(known)) if known else datetime.fromtimestamp(0, UTC)
+    started = (
+        datetime.fromisoformat(max(known)) if known else datetime.fromtimestamp(0, timezone.utc)
+    )
     return started.replace(tzinfo=None, microsecond=0)
 
 
@@ -171,7 +173,7 @@ def _content(
             ),
         },
         "git_hash": str(made.get("git_commit") or "")[:7],
-        "date": when.replace(tzinfo=UTC).timestamp(),
+        "date": when.replace(tzinfo=timezone.utc).timestamp(),
         "pretty_env_info": f"PyTorch version: {versions['torch']}" if "torch" in versions else "",
         "transformers_version": versions.get("transformers", ""),
         "lm_eval_version": VERSION,

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class Run:
     def started(self) -> str:
         """When it began, in ISO form; empty where that is not told."""
         try:
-            moment = datetime.fromtimestamp(float(self.content["date"]), UTC)
+            moment = datetime.fromtimestamp(float(self.content["date"]), timezone.utc)
         except (KeyError, TypeError, ValueError, OverflowError, OSError):
             return ""
         return moment.isoformat(timespec="seconds")

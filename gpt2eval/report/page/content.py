@@ -439,7 +439,7 @@ def figure(picture: Picture) -> dict[str, Any]:
     vector, pixels = picture.files["svg"], picture.files["png"]
     kind, data = ("svg+xml", vector) if len(vector) <= VECTOR else ("png", pixels)
     # A PNG says its size in bytes 16 to 24. On a screen letters are read from further away.
-    width, height = (int.from_bytes(pixels[at : at + 4]) for at in (16, 20))
+    width, height = (int.from_bytes(pixels[at : at + 4], "big") for at in (16, 20))
     return {
         "wide": width > WIDE,
         "width": str(round(width * SCALE)),
