@@ -67,7 +67,9 @@ def on_page_markdown(markdown: str, page: Page, **_more: object) -> str:
     """Links as they are in the repository, where docs/ is a directory, become those of the site."""
     if page.file.src_uri == "index.md":
         return markdown.replace("](docs/", "](")
-    return markdown if "/" in page.file.src_uri else markdown.replace("](../", "](")
+    if "/" in page.file.src_uri:
+        return markdown.replace("](../docs/", "](../")
+    return markdown.replace("](../", "](")
 
 
 def plain(text: str) -> str:
