@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from gpt2eval.cli.options import json_option, print_json, run_options
+from gpt2eval.cli.ending import tell
+from gpt2eval.cli.options import json_option, run_options
 from gpt2eval.errors import SampleError
-from gpt2eval.options import ReportOptions, RunOptions, names_but
+from gpt2eval.options import RunOptions, names_but
 
 
 @click.command("merge")
@@ -38,15 +39,4 @@ def command(quiet: bool, as_json: bool, **values: Any) -> None:
             results = merge_with(options, progress)
         except SampleError as error:
             results, failure = error.results, error
-    if results:
-        from gpt2eval import as_json as shapes
-        from gpt2eval.reporting import report_results
-        from gpt2eval.terminal.results import show_results
-
-        page = report_results(results, options.report, ReportOptions(tasks_dir=options.tasks_dir))
-        if as_json:
-            print_json("merge", shapes.results(results, page))
-        elif not quiet:
-            show_results(results, page)
-    if failure:
-        raise failure
+    tell("merge", options, results, failure, as_json=as_json, quiet=quiet)

@@ -7,11 +7,12 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from gpt2eval.cli.ending import tell
 from gpt2eval.cli.options import json_option, print_json, run_options
 from gpt2eval.errors import SampleError
 from gpt2eval.experiment import of_options, read_experiment
 from gpt2eval.naming import visible
-from gpt2eval.options import ReportOptions, RunOptions
+from gpt2eval.options import RunOptions
 
 
 @click.command("run")
@@ -86,15 +87,4 @@ def command(
                 " options"
             )
         return
-    if results:
-        # Not before the models are gone: reports and tables bring a hundred megabytes of libraries.
-        from gpt2eval.reporting import report_results
-        from gpt2eval.terminal.results import show_results
-
-        page = report_results(results, options.report, ReportOptions(tasks_dir=options.tasks_dir))
-        if as_json:
-            print_json("run", shapes.results(results, page))
-        elif not quiet:
-            show_results(results, page)
-    if failure:
-        raise failure
+    tell("run", options, results, failure, as_json=as_json, quiet=quiet)
