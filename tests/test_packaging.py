@@ -127,6 +127,7 @@ def test_sdist_has_what_tests_and_builds_need(in_sdist):
         "README.md",
         "RELEASING.md",
         ".ci/run",
+        ".ci/versions",
         "mkdocs.yml",
         "pyproject.toml",
         "reports/README.md",
@@ -141,6 +142,11 @@ def test_sdist_has_what_tests_and_builds_need(in_sdist):
     assert not [name for name in in_sdist if name.startswith("results/gpt2")]
 
 
+def test_names_of_files_are_portable(in_sdist, in_wheel):
+    # Windows has no ":" or "|" in names, and some installers refuse an archive that has them.
+    assert not [name for name in in_sdist | in_wheel.keys() if not re.fullmatch(r"[\w.+/-]*", name)]
+
+
 def test_metadata(distributions):
     with zipfile.ZipFile(distributions[1]) as archive:
         info = f"gpt2eval-{gpt2eval.__version__}.dist-info"
@@ -149,6 +155,9 @@ def test_metadata(distributions):
         assert f"{info}/licenses/LICENSE" in archive.namelist()
     assert f"\nVersion: {gpt2eval.__version__}\n" in metadata
     assert "\nLicense-Expression: Apache-2.0\n" in metadata
+    named = re.findall(r"^Classifier: Programming Language :: Python :: (3\.\d+)$", metadata, re.M)
+    assert named == [f"3.{minor}" for minor in range(10, 10 + len(named))]
+    assert f"\nRequires-Python: >={named[0]}\n" in metadata
     assert "gpt2eval = gpt2eval.cli:main" in entry_points
     assert "[gpt2eval.tasks]\nbuiltin = gpt2eval_tasks" in entry_points
 
