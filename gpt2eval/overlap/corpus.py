@@ -177,7 +177,7 @@ def _unpacked(path: Path, watched: _Watched) -> IO[bytes]:
             import zstandard
         except ImportError as error:
             raise DataError(
-                f"{path}: .zst needs a package that is not here; pip install gpt2eval[zst], or"
+                f"{path}: .zst needs a package that is not here; pip install 'gpt2eval[zst]', or"
                 " unpack the file"
             ) from error
         reader: Any = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
