@@ -38,7 +38,7 @@ from gpt2eval.stats import estimate
 from gpt2eval.task import discover, select
 from gpt2eval.types import Rolling
 from tests.checkpoints import make_checkpoint
-from tests.data import LAMBADA, write_data
+from tests.data.directory import LAMBADA, write_data
 
 TASKS = "lambada@*,wikitext2@*,xsum,cnn_dailymail@tldr,multi30k_fr_en"
 

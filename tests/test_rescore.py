@@ -21,7 +21,7 @@ from gpt2eval.results import read_records, read_result
 from gpt2eval.task import Metric, Task, discover
 from gpt2eval.types import Result
 from tests.checkpoints import make_checkpoint
-from tests.data import write_data
+from tests.data.directory import write_data
 from tests.test_task import BUILT_IN, BUNDLED
 
 RESAMPLE = stats.resample

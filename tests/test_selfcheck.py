@@ -27,7 +27,7 @@ from gpt2eval.options import RunOptions
 from gpt2eval.selfcheck import TOLERANCES, Check
 from gpt2eval.types import Generated
 from tests.checkpoints import make_checkpoint
-from tests.data import write_data
+from tests.data.directory import write_data
 
 DEMO = Path(selfcheck.__file__).parent / "demo"
 CONTENT = json.loads((DEMO / "answers.json").read_text("utf-8"))
