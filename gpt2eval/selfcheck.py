@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoints
 from gpt2eval.data import lacking
 from gpt2eval.errors import DataError, UsageError
-from gpt2eval.evaluation import Progress, run_with
+from gpt2eval.evaluation import run_with
 from gpt2eval.model import Model, load_model
 from gpt2eval.options import RunOptions
 from gpt2eval.published import DIFFERS, MATCH, entries, judge, known_model, models
 from gpt2eval.runner import answer
+from gpt2eval.scoring import Progress
 from gpt2eval.task import discover
 from gpt2eval.types import Embedded, Generate, Request, Response, Rolling, Score
 

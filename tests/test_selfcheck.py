@@ -22,8 +22,8 @@ from gpt2eval_tasks import lambada
 from gpt2eval import published, selfcheck
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import DataError, UsageError
-from gpt2eval.evaluation import Silent
 from gpt2eval.options import RunOptions
+from gpt2eval.scoring import Silent
 from gpt2eval.selfcheck import TOLERANCES, Check
 from gpt2eval.types import Generated
 from tests.checkpoints import make_checkpoint

@@ -19,11 +19,12 @@ import pytest
 import gpt2eval
 from gpt2eval import model, stats
 from gpt2eval.errors import MissingError, SampleError, StoreError, UsageError
-from gpt2eval.evaluation import Silent, merge_with
+from gpt2eval.evaluation import merge_with
 from gpt2eval.options import RunOptions, Shard
 from gpt2eval.rescore import rescore_all
 from gpt2eval.results import find_results, locked, read_records, read_vocabulary
 from gpt2eval.runner import stretches
+from gpt2eval.scoring import Silent
 from gpt2eval.types import Embed, Generate, Score
 from gpt2eval.verify import verify_all
 from tests.checkpoints import make_checkpoint
