@@ -30,14 +30,10 @@ from gpt2eval.scoring import Silent
 from gpt2eval.selfcheck import TOLERANCES
 from gpt2eval.types import Generate, Rolling, Score
 
+pytestmark = pytest.mark.usefixtures("empty_directory")
+
 TASKS = "wikitext2,lambada@openai,hellaswag,wmt14_fr_en"
 CHOICES = "hellaswag"
-
-
-@pytest.fixture(autouse=True)
-def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No `./tasks`, and nothing that could be stored goes unnoticed."""
-    monkeypatch.chdir(tmp_path)
 
 
 def tasks(

@@ -41,6 +41,8 @@ from gpt2eval.types import Rolling
 from tests.checkpoints import make_checkpoint
 from tests.data.directory import LAMBADA, write_data
 
+pytestmark = pytest.mark.usefixtures("empty_directory")
+
 TASKS = "lambada@*,wikitext2@*,xsum,cnn_dailymail@tldr,multi30k_fr_en"
 
 
@@ -54,12 +56,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("toy"))
-
-
-@pytest.fixture(autouse=True)
-def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No `./tasks` but what a test puts there."""
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(autouse=True)

@@ -24,13 +24,9 @@ from tests.checkpoints import make_checkpoint
 from tests.data.directory import write_data
 from tests.test_task import BUILT_IN, BUNDLED
 
+pytestmark = pytest.mark.usefixtures("empty_directory")
+
 RESAMPLE = stats.resample
-
-
-@pytest.fixture(autouse=True)
-def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No `./tasks` but what a test puts there."""
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -29,16 +29,12 @@ from gpt2eval.types import Generated
 from tests.checkpoints import make_checkpoint
 from tests.data.directory import write_data
 
+pytestmark = pytest.mark.usefixtures("empty_directory")
+
 DEMO = Path(selfcheck.__file__).parent / "demo"
 CONTENT = json.loads((DEMO / "answers.json").read_text("utf-8"))
 ASKED = CONTENT["questions"]
 CHECKPOINTS = list(CONTENT["answers"])
-
-
-@pytest.fixture(autouse=True)
-def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No `./tasks`, and results where they are thrown away."""
-    monkeypatch.chdir(tmp_path)
 
 
 def run(**options: Any) -> list[Check]:
