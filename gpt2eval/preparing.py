@@ -9,7 +9,6 @@ from dataclasses import replace
 from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_groups
 from gpt2eval.experiment import Entry, Experiment, of_options
 from gpt2eval.options import RunOptions
-from gpt2eval.scoring import Progress as Progress
 from gpt2eval.task import discover, select
 from gpt2eval.work import Work, load_work, with_scorer
 

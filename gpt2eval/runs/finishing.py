@@ -15,8 +15,7 @@ from gpt2eval.published import rows
 from gpt2eval.results import write_result, write_vocabulary
 from gpt2eval.runs.loading import Loaded, load
 from gpt2eval.runs.places import opened
-from gpt2eval.scoring import Open, score
-from gpt2eval.scoring import Progress as Progress
+from gpt2eval.scoring import Open, Progress, score
 from gpt2eval.types import Generate, Result
 from gpt2eval.work import Work, scored
 

@@ -10,8 +10,7 @@ from gpt2eval import shards
 from gpt2eval.checkpoint import Checkpoint
 from gpt2eval.options import RunOptions
 from gpt2eval.provenance import run_section
-from gpt2eval.scoring import Open
-from gpt2eval.scoring import Progress as Progress
+from gpt2eval.scoring import Open, Progress
 from gpt2eval.work import Work
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from gpt2eval.digests import digest_items
 from gpt2eval.options import RunOptions, Shard
 from gpt2eval.results import FORMAT, RESULT, locked, read_result, run_directory
 from gpt2eval.scoring import Open
-from gpt2eval.scoring import Progress as Progress
 from gpt2eval.types import Result
 from gpt2eval.work import Work
 

@@ -12,8 +12,7 @@ from gpt2eval.provenance import checkpoint_section
 from gpt2eval.results import RecordWriter
 from gpt2eval.runs.loading import Loaded, load
 from gpt2eval.runs.places import opened
-from gpt2eval.scoring import Open, score
-from gpt2eval.scoring import Progress as Progress
+from gpt2eval.scoring import Open, Progress, score
 from gpt2eval.work import Work
 
 
