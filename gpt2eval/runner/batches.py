@@ -108,7 +108,8 @@ def fewer(sequences: int, error: Exception) -> int:
     if sequences == 1:
         reason = str(error) or type(error).__name__
         raise ModelError(
-            f"out of memory with a single sequence in the batch ({reason}); use a smaller --dtype, or a machine with more memory"
+            f"out of memory with a single sequence in the batch ({reason}); use a smaller"
+            " --dtype, or a machine with more memory"
         ) from error
     import torch
 
