@@ -78,6 +78,12 @@ def test_named_paths_exist(document):
     assert not missing
 
 
+def test_tests_for_other_pythons_exist():
+    named = re.findall(r"tests/[\w./]+", (ROOT / ".ci/versions").read_text(encoding="utf-8"))
+    assert named
+    assert not [path for path in named if not (ROOT / path).exists()]
+
+
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
 def test_named_make_targets_exist(document):
     text = (ROOT / document).read_text(encoding="utf-8")
