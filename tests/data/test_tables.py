@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gpt2eval import data
@@ -34,7 +35,10 @@ def test_jsonl(folder: Path, rows: list[dict[str, str]], ascii_only: bool) -> No
 
 @given(ROWS, st.sampled_from(["\n", "\r\n"]), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
 def test_csv(folder: Path, rows: list[dict[str, str]], end: str, quoting: int) -> None:
-    if any("\r" in value for row in rows for value in row.values()):
+    text = "".join(value for row in rows for value in row.values())
+    # Python's csv neither writes nor reads NUL before 3.11.
+    assume("\0" not in text or sys.version_info >= (3, 11))
+    if "\r" in text:
         quoting = csv.QUOTE_ALL  # Python's writer leaves a lone "\r" bare before 3.13
     with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, ["a", "b"], lineterminator=end, quoting=quoting)  # type: ignore[arg-type]
