@@ -22,6 +22,7 @@ from gpt2eval.checkpoint import open_checkpoint, open_checkpoints
 from gpt2eval.errors import CheckpointError
 from gpt2eval.formats.crc32c import crc32c, masked_crc32c
 from gpt2eval.model import load_model
+from gpt2eval.model.weights import read_weights
 from tests.checkpoints import PASSAGE
 from tests.formats import writers
 
@@ -260,6 +261,32 @@ def alter(path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     return path
 
 
+def test_nanogpt_reads_what_torch_reads(original: Path, tmp_path: Path) -> None:
+    """Places in the file, against torch.load: every dtype, a part of a storage, old masks."""
+    path = writers.write_nanogpt(original, tmp_path / "ckpt.pt")
+    content = torch.load(path, weights_only=True)
+    model = content["model"]
+    kinds = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+    for number, name in enumerate(
+        n for n in model if not n.endswith(("wte.weight", "lm_head.weight"))
+    ):
+        model[name] = model[name].to(kinds[number % 4])
+    part = "transformer.h.1.mlp.c_fc.bias"
+    model[part] = torch.cat([torch.zeros(7, dtype=model[part].dtype), model[part]])[7:]
+    model["transformer.h.0.attn.bias"] = torch.ones(1, 1, 48, 48).tril()
+    torch.save(content, path)
+    found = dict(read_weights(open_checkpoint(path, tokenizer=str(original))))
+    expected = {
+        name.removeprefix("transformer."): tensor.t() if writers.is_matrix(name) else tensor
+        for name, tensor in model.items()
+        if name not in ("lm_head.weight", "transformer.h.0.attn.bias")  # tied, and a mask
+    }
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor), name
+
+
 BAD_NANOGPT: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a fork": (
         lambda c: c["model_args"].update(use_relu=True),
@@ -285,6 +312,10 @@ BAD_NANOGPT: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     ),
     "negative": (lambda c: c["model_args"].update(n_embd=-1), r"n_embd = -1; expected a positive"),
     "a list": (lambda c: c.update(model=[1]), r"model and model_args are no dictionaries"),
+    "not in rows": (
+        lambda c: c["model"].update({"transformer.wpe.weight": torch.ones(128, 48).t()}),
+        r"'wpe\.weight' is not stored in one piece.*make its tensors \.contiguous\(\)",
+    ),
     "whole numbers": (
         lambda c: c["model"].update({"transformer.ln_f.bias": torch.ones(128).long()}),
         r"'ln_f\.bias' of the model is no tensor of floating point",
