@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gpt2eval.check import Check as GateCheck
     from gpt2eval.compare.best import Best
     from gpt2eval.doctor import Finding
+    from gpt2eval.finetuning.training import Finetuned
     from gpt2eval.options import RunOptions
     from gpt2eval.outlook import Outlook
     from gpt2eval.overlap import Overlap
@@ -238,6 +239,17 @@ def imported(found: Sequence[Imported]) -> dict[str, Any]:
 def fetched(put: Mapping[str, Any], use: Sequence[str]) -> dict[str, Any]:
     """`gpt2eval fetch`: the manifest's entries by file, and the command that uses them."""
     return {"files": put, "use": use}
+
+
+def finetuned(done: Finetuned) -> dict[str, Any]:
+    """`gpt2eval finetune`: what the checkpoint's record says, and the results along the way."""
+    record = done.record
+    keys = ("base", "train", "step", "steps", "epoch", "tokens_seen", "seconds", "loss", "held_out")
+    return {
+        "path": done.path,
+        "fresh": done.fresh,
+        **{key: record.get(key) for key in (*keys, "eval", "weights_sha256", "remarks")},
+    }
 
 
 # ---- the machine --------------------------------------------------------------------------------
