@@ -21,13 +21,13 @@ def before_training(record: Mapping[str, Any], positions: int) -> list[str]:
         )
     if train["learned"] < FEW_TOKENS:
         said.append(
-            f"only {train['learned']} tokens to learn from, in {train['rows']} rows: expect the"
+            f"only {train['learned']} tokens to learn from (rows: {train['rows']}): expect the"
             " style of the text at most, and more than a few passes to be learned by heart"
         )
     if record["held_out"] is None and arguments["held_out"]:
         said.append(
-            f"{train['rows']} rows are too few to hold any out (--held-out"
-            f" {arguments['held_out']:g}): nothing will say whether the training helped; score a"
+            f"too few rows ({train['rows']}) to hold any out by --held-out"
+            f" {arguments['held_out']:g}: nothing will say whether the training helped; score a"
             " task before and after it"
         )
     return said

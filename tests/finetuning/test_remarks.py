@@ -38,8 +38,8 @@ def test_what_is_said_before() -> None:
     assert said.startswith("--block-size 256 is shorter than the model's 512 positions: those from")
     assert "257 on are not trained" in said
     few, unseen = before_training(record(None, rows=1, learned=11), 512)
-    assert few.startswith("only 11 tokens to learn from, in 1 rows")
-    assert unseen.startswith("1 rows are too few to hold any out (--held-out 0.05)")
+    assert few.startswith("only 11 tokens to learn from (rows: 1)")
+    assert unseen.startswith("too few rows (1) to hold any out by --held-out 0.05")
     unasked = record(None)
     unasked["arguments"]["held_out"] = 0.0  # nobody wanted to know
     assert before_training(unasked, 512) == []

@@ -255,8 +255,8 @@ def test_nothing_is_trained_silently_on_a_line(options: FinetuneOptions, place: 
     given = replace(options, train=(str(place / "line.txt"),), block_size=None, held_out=0.05)
     done = finetune(given, Silent(), said.append)
     assert said[0].startswith("only ")
-    assert "tokens to learn from, in 1 rows" in said[0]
-    assert said[1].startswith("1 rows are too few to hold any out")
+    assert "tokens to learn from (rows: 1)" in said[0]
+    assert said[1].startswith("too few rows (1) to hold any out")
     assert done.record["remarks"] == said
     (place / "line.txt").write_text("\n \n")
     with pytest.raises(DataError, match="is empty; expected text to train on"):
@@ -508,6 +508,7 @@ def test_files_that_may_not_grow(options: FinetuneOptions, place: Path) -> None:
     """RLIMIT_FSIZE, as a quota: a message, exit code 4; with room, the same command ends well."""
     command = ["finetune", "--model", options.model, "--train", options.train[0], "--output"]
     command += [str(place / "full"), "--steps", "2", "--block-size", "16", "--device", "cpu"]
+    command.append("--quiet")
     limit = (
         "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (90000, 90000));"
         "sys.argv[0] = 'gpt2eval'; runpy.run_module('gpt2eval', run_name='__main__')"
