@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import (
@@ -32,7 +32,6 @@ from transformers.training_args import OptimizerNames
 from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoint
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import CheckpointError, ModelError, UsageError
-from gpt2eval.evaluation import Progress
 from gpt2eval.finetuning.callback import EvalCallback, log_beside
 from gpt2eval.finetuning.options import OPTIMIZERS, FinetuneOptions
 from gpt2eval.finetuning.remarks import after_training, before_training
@@ -53,6 +52,7 @@ from gpt2eval.model.loading import load_tokenizer, silence
 from gpt2eval.model.weights import read_weights
 from gpt2eval.provenance import versions
 from gpt2eval.results import locked
+from gpt2eval.scoring import Progress
 from gpt2eval.types import Result
 
 FORMAT = 1
@@ -375,17 +375,17 @@ class _Trainer(Trainer):
 
     def held_out_loss(self, rows: Sequence[Row]) -> float:
         """Mean loss of rows, in nats a token that is learned, without dropout."""
-        batch = self.args.per_device_train_batch_size
+        batch, model = self.args.per_device_train_batch_size, cast(Any, self.model)
         total, count = 0.0, 0
-        self.model.eval()
+        model.eval()
         with torch.no_grad():
             for begin in range(0, len(rows), batch):
                 inputs = self._prepare_inputs(collate(rows[begin : begin + batch]))
                 del inputs["tokens"]
                 learned = int((inputs["labels"] != IGNORED).sum())
-                total += float(self.model(**inputs).loss) * learned
+                total += float(model(**inputs).loss) * learned
                 count += learned
-        self.model.train()
+        model.train()
         return total / count
 
 
@@ -487,7 +487,7 @@ def _arguments(output: Path, rows: int, options: FinetuneOptions) -> TrainingArg
     return TrainingArguments(
         output_dir=str(output),
         optim=options.optimizer,
-        learning_rate=options.learning_rate,
+        learning_rate=cast(float, options.learning_rate),  # `finetune` has put one in
         lr_scheduler_type=schedule,
         warmup_steps=warmup,
         weight_decay=options.weight_decay,

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from gpt2eval.compare import compare
-from gpt2eval.evaluation import Silent, run
+from gpt2eval.evaluation import run
 from gpt2eval.finetuning.options import FinetuneOptions
 from gpt2eval.finetuning.training import Finetuned, finetune
 from gpt2eval.options import RunOptions
 from gpt2eval.overlap import overlap
+from gpt2eval.scoring import Silent
 
 pytest.importorskip("accelerate")  # gpt2eval[finetune]
 LEARNED, SCORED = 800, 600  # passages
