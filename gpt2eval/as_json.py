@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from gpt2eval.check import Check as GateCheck
     from gpt2eval.compare.best import Best
     from gpt2eval.doctor import Finding
-    from gpt2eval.finetuning.training import Finetuned
     from gpt2eval.options import RunOptions
     from gpt2eval.outlook import Outlook
     from gpt2eval.overlap import Overlap
@@ -241,13 +240,12 @@ def fetched(put: Mapping[str, Any], use: Sequence[str]) -> dict[str, Any]:
     return {"files": put, "use": use}
 
 
-def finetuned(done: Finetuned) -> dict[str, Any]:
-    """`gpt2eval finetune`: what the checkpoint's record says, and the results along the way."""
-    record = done.record
+def finetuned(path: Path, fresh: bool, record: Mapping[str, Any]) -> dict[str, Any]:
+    """`gpt2eval finetune`: where the checkpoint is, and what its record says."""
     keys = ("base", "train", "step", "steps", "epoch", "tokens_seen", "seconds", "loss", "held_out")
     return {
-        "path": done.path,
-        "fresh": done.fresh,
+        "path": path,
+        "fresh": fresh,
         **{key: record.get(key) for key in (*keys, "eval", "weights_sha256", "remarks")},
     }
 

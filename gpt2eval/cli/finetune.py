@@ -39,6 +39,6 @@ def command(quiet: bool, as_json: bool, **values: Any) -> None:
     with progress_bar(quiet) as progress:
         done = finetune(options, progress, tell)
     if as_json:
-        print_json("finetune", shapes.finetuned(done))
+        print_json("finetune", shapes.finetuned(done.path, done.fresh, done.record))
     elif not quiet:
         show_finetuned(done)
