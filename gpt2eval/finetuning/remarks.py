@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-FEW_TOKENS = 20_000  # learned in a pass; GPT-2 small has six thousand parameters for each of them
+FEW_TOKENS = 10_000  # learned in a pass; GPT-2 small has twelve thousand parameters for each
 RISEN = 0.01  # nats a token above the lowest loss that are worth a word
 
 

@@ -27,7 +27,7 @@ def trained(*losses: tuple[int, float]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "fine",
-    [record(), record(block=512), record(block=64, cut=False), record(learned=20_000)],
+    [record(), record(block=512), record(block=64, cut=False), record(learned=10_000)],
 )
 def test_nothing_to_say(fine: dict[str, Any]) -> None:
     assert before_training(fine, 512) == []
