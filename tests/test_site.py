@@ -135,8 +135,8 @@ def test_markdown_takes_text_as_it_stands(reference):
 
 
 def test_prose_has_code_and_links(reference):
-    assert reference["prose"]("the `a_b`, see https://x.org/a_b. So") == (
-        'the <code>a&#95;b</code>, see <a href="https://x.org/a&#95;b">https://x.org/a&#95;b</a>. So'
+    assert reference["prose"]("`a_b`, see https://x.org/a_b. So") == (
+        '<code>a&#95;b</code>, see <a href="https://x.org/a&#95;b">https://x.org/a&#95;b</a>. So'
     )
 
 

@@ -170,6 +170,7 @@ def draw_positions(ax: Axes, curves: Mapping[str, Curve], looks: Mapping[str, in
     ax.xaxis.set_major_locator(LogLocator(base=4, numticks=20))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_ylim(bottom=max(0, ax.get_ylim()[0]))  # a band may reach below, a loss cannot
     ax.grid(axis="y")
     ax.set_xlabel("context (tokens)")
     ax.set_ylabel("loss (nats per token)\n← lower is better")
@@ -473,12 +474,22 @@ def _end(handle: Any) -> tuple[float, float, str]:
 
 
 def legend_below(figure: Figure, columns: int) -> None:
-    """One legend for all axes, under them: inside it would cover data."""
+    """One legend for all axes, under them: inside it would cover data.
+
+    It has fewer columns where names are long, and the figure more room for the rows.
+    """
     handles = _handles(figure)
-    if handles:
-        figure.legend(
-            list(handles.values()), list(handles), loc="outside lower center", ncols=columns
-        )
+    if not handles:
+        return
+    names = {"handles": list(handles.values()), "labels": list(handles)}
+    legend = figure.legend(**names, loc="outside lower center", ncols=columns)
+    while columns > 1 and legend.get_window_extent().width > figure.bbox.width:
+        rows = math.ceil(len(handles) / columns)
+        columns -= 1
+        more = math.ceil(len(handles) / columns) - rows
+        figure.set_figheight(figure.get_figheight() + 0.14 * more)
+        legend.remove()
+        legend = figure.legend(**names, loc="outside lower center", ncols=columns)
 
 
 def save(figure: Figure) -> dict[str, bytes]:
@@ -491,19 +502,17 @@ def save(figure: Figure) -> dict[str, bytes]:
     }
     # The layout is solved once; it is the slow part, and so the three agree.
     files = {}
-    with warnings.catch_warnings():
-        # A name in a script that the font lacks shows as boxes; tables have it in full.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
-        for ending, fields in metadata.items():
-            out = io.BytesIO()
-            figure.savefig(out, format=ending, metadata=fields)
-            files[ending] = out.getvalue()
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for ending, fields in metadata.items():
+        out = io.BytesIO()
+        figure.savefig(out, format=ending, metadata=fields)
+        files[ending] = out.getvalue()
     return files
 
 
-def style(name: str = "") -> Any:
+@contextmanager
+def style(name: str = "") -> Iterator[None]:
     """A context in which figures are built and saved: the house's style, then the reader's.
 
     name  a style of matplotlib, or a .mplstyle file; UsageError for one that is neither
@@ -513,7 +522,10 @@ def style(name: str = "") -> Any:
     defaults: dict[Any, Any] = dict(mpl.rcParamsDefault)
     settings = {key: value for key, value in defaults.items() if not key.startswith("backend")}
     house = mpl.rc_params_from_file(str(_HOUSE), use_default_template=False)
-    return mpl.rc_context({**settings, **house, **_reader(name), **FIXED})
+    with mpl.rc_context({**settings, **house, **_reader(name), **FIXED}), warnings.catch_warnings():
+        # A name in a script that the font lacks shows as boxes; tables have it in full.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def _reader(name: str) -> dict[Any, Any]:
