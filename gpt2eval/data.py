@@ -28,7 +28,7 @@ from xml.parsers import expat
 
 from gpt2eval.archive import open_zip
 from gpt2eval.digests import digest_files
-from gpt2eval.errors import DataError
+from gpt2eval.errors import DataError, out_of_memory
 from gpt2eval.manifest import Entry, check_files, read_manifest
 
 Row = Mapping[str, Any]
@@ -251,6 +251,8 @@ def hub_tables(hub: Hub, instead: str, offline: bool) -> tuple[list[Any], str | 
             for name in hub.configs
         ]
     except Exception as error:  # the hub client and datasets raise many unrelated classes
+        if out_of_memory(error):
+            raise
         text = str(error).strip().splitlines()
         command = f"hf download --repo-type dataset {hub.id}"
         raise DataError(
