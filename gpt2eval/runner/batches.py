@@ -106,9 +106,10 @@ def halving(
 def fewer(sequences: int, error: Exception) -> int:
     """Half as many; ModelError where there was only one. Lets go of memory that is held back."""
     if sequences == 1:
+        reason = str(error) or type(error).__name__
         raise ModelError(
-            f"out of memory with a single sequence in the batch ({str(error) or type(error).__name__}"
-            "); use a smaller --dtype, or a machine with more memory"
+            f"out of memory with a single sequence in the batch ({reason}); use a smaller"
+            " --dtype, or a machine with more memory"
         ) from error
     import torch
 
