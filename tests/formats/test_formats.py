@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import shutil
@@ -21,8 +22,11 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from gpt2eval import formats
 from gpt2eval.checkpoint import open_checkpoint, open_checkpoints
 from gpt2eval.errors import CheckpointError
+from gpt2eval.formats import gguf as gguf_format
 from gpt2eval.formats.crc32c import crc32c, masked_crc32c
+from gpt2eval.formats.opened import Stored
 from gpt2eval.model import load_model
+from gpt2eval.model.stored import read_stored
 from tests.checkpoints import PASSAGE
 from tests.formats import writers
 
@@ -593,6 +597,43 @@ def test_gguf_of_the_package_itself(kind: str, original: Path, tmp_path: Path) -
     for name, array in said.items():
         state[f"transformer.{name}"].copy_(torch.from_numpy(array.copy()))
     assert (logits(tmp_path / "a.gguf") - expected(model)).abs().max() < 1e-5
+
+
+# Of every type that the package reads: a block of sin(n * n), n = 0, 1, ..., that llama.cpp's
+# `ggml_quantize_chunk` wrote (September 2026, every number equally important), and how far it is
+# off, as a share of the numbers' root mean square.
+BLOCKS = json.loads((Path(__file__).parent / "llama_cpp_blocks.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_blocks_that_llama_cpp_packed(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("gguf")
+    numbers, size = gguf_format.BLOCKS[kind]
+    content = base64.b64decode(BLOCKS[kind]["block"])
+    (tmp_path / "a.gguf").write_bytes(b"before" + 2 * content)
+    stored = Stored(tmp_path / "a.gguf", 6, kind, (2, numbers), size=2 * size)
+    original = np.sin(np.arange(numbers) ** 2)
+    for row in read_stored(stored).numpy():
+        off = np.sqrt(np.mean((row - original) ** 2) / np.mean(original**2))
+        assert off < BLOCKS[kind]["error"]
+
+
+@pytest.mark.parametrize("kind", [name for name in gguf_format.BLOCKS if name not in BLOCKS])
+def test_a_type_that_the_package_does_not_read(kind: str, tmp_path: Path) -> None:
+    numbers, size = gguf_format.BLOCKS[kind]
+    (tmp_path / "a.gguf").write_bytes(bytes(size))
+    with pytest.raises(CheckpointError, match=rf"quantised as {kind}, which the installed gguf"):
+        read_stored(Stored(tmp_path / "a.gguf", 0, kind, (1, numbers), size=size))
+
+
+def test_types_are_those_of_the_package() -> None:
+    gguf = pytest.importorskip("gguf")
+    known = {
+        int(kind): (kind.name, *sizes) for kind, sizes in gguf.constants.GGML_QUANT_SIZES.items()
+    }
+    ours = gguf_format.QUANTISED
+    assert {kind: ours[kind] for kind in ours if kind in known}.items() <= known.items()
+    assert {kind for kind in known if kind < 39 and known[kind][1] > 1} - ours.keys() == {9, 15}
 
 
 def test_gguf_without_the_package(
