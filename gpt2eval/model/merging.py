@@ -48,7 +48,8 @@ def _sum(weight: Tensor, pair: Pair, read: Callable[[str], Tensor]) -> Tensor:
     added = weight.to(kind) + (a.t() @ b.t()).to(kind) * pair.scaling
     if not pair.magnitude:
         return added
-    return added * (read(pair.magnitude).to(kind) / torch.linalg.vector_norm(added, dim=0))
+    lengths: Tensor = torch.linalg.vector_norm(added, dim=0)
+    return added * (read(pair.magnitude).to(kind) / lengths)
 
 
 def _reader(adapter: Adapter) -> Callable[[str], Tensor]:
