@@ -29,7 +29,9 @@ from typing import Any
 import click
 import numpy as np
 
-from gpt2eval import cluster, stats
+from gpt2eval import stats
+from gpt2eval.cluster.pool import Pool
+from gpt2eval.cluster.units import Served, plan_units
 from gpt2eval.errors import Gpt2EvalError
 from gpt2eval.estimates import estimates
 from gpt2eval.options import RunOptions, Shard
@@ -253,7 +255,7 @@ class _NoActor:
 class _NoMethods:
     def __init__(self, ray: _NoRay) -> None:
         self.ready = self.tokens = _NoMethod(ray, 0)
-        self.serve = _NoMethod(ray, cluster.Served({}, {}, {}, 0))
+        self.serve = _NoMethod(ray, Served({}, {}, {}, 0))
 
 
 class _NoMethod:
@@ -284,14 +286,14 @@ class _NoStore:
 
 
 def _schedule(checkpoints: int, tasks: list[str], workers: int) -> int:
-    from gpt2eval.evaluation import Silent
+    from gpt2eval.scoring import Silent
 
     sizes = dict.fromkeys(tasks, 1000)
-    units = cluster.plan_units([tasks] * checkpoints, sizes, workers)
+    units = plan_units([tasks] * checkpoints, sizes, workers)
     assert Shard(1, 1) in {unit.shard for unit in units}
     ray: Any = _NoRay()
     store: Any = _NoStore()
-    pool = cluster._Pool(ray, workers, {}, (), units, store, Silent())
+    pool = Pool(ray, workers, {}, (), units, store, Silent())
     pool.work_off(sizes)
     return len(units)
 

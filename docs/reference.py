@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 import click
 import gpt2eval_tasks
@@ -216,31 +216,18 @@ def python() -> str:
             parts.append(code(thing))
         elif inspect.ismodule(thing):
             parts.append(f"```\n{inspect.getdoc(thing)}\n```")
-            for inner in _names(thing):
+            for inner in thing.__all__:
                 parts += _name(f"{name}.{inner}", getattr(thing, inner), "###")
         else:
             parts += _name(name, thing, "")
     return "\n\n".join(parts) + "\n"
 
 
-def _names(module: Any) -> list[str]:
-    """What a module that tasks use whole offers: its `__all__`, or the functions it defines."""
-    named = getattr(module, "__all__", None)
-    if named is not None:
-        return list(named)
-    own = inspect.getmembers(module, lambda one: inspect.isclass(one) or inspect.isfunction(one))
-    return [
-        name
-        for name, thing in own
-        if not name.startswith("_") and thing.__module__ == module.__name__
-    ]
-
-
 def _name(name: str, thing: Any, level: str) -> Iterator[str]:
     if level:
         yield f"{level} {name}"
-    if not callable(thing) or not hasattr(thing, "__name__"):
-        yield code(str(thing))  # a union, a constant
+    if get_origin(thing) or not callable(thing):
+        yield code(str(thing))  # a union, an alias, a constant
         return
     # That of an exception says nothing.
     if not (inspect.isclass(thing) and issubclass(thing, BaseException)):

@@ -78,3 +78,9 @@ MACHINE = (MemoryError, OSError, ImportError)
 def reason_of(error: Exception) -> str:
     """An error in words, for the record of a sample."""
     return str(error) if isinstance(error, Gpt2EvalError) else repr(error)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out; every allocator has its own words for it."""
+    texts = ("out of memory", "not enough memory", "allocate memory", "failed to map segment")
+    return isinstance(error, MemoryError) or any(text in str(error).lower() for text in texts)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt2eval import shards
-from gpt2eval.evaluation import directories_of, prepare_all
 from gpt2eval.experiment import Experiment
+from gpt2eval.preparing import prepare_all
 from gpt2eval.results import RESULT, recover_records
+from gpt2eval.runs import directories_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from gpt2eval.overlap.split import Rule, split
 from gpt2eval.report import write_report
 from gpt2eval.report.sections import group
 from gpt2eval.results import Found, find_results
+from gpt2eval.room import REPORT, make_sure_of
 from gpt2eval.types import Result
 
 DEFAULTS = ReportOptions()
@@ -57,6 +58,7 @@ def report_results(
     Checkpoints are compared on every task that they share, with the first where no baseline is
     named. What cannot be compared is left out, and the page says why.
     """
+    make_sure_of(REPORT, "the report")
     if options.experiment is not None:
         results = described(results, read_experiment(options.experiment))
     comparisons, left_out, best = compare_and_choose(

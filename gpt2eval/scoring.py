@@ -46,6 +46,19 @@ class Progress(Interface):
         """So many of them were."""
 
 
+class Silent:
+    """A Progress that says nothing."""
+
+    def begin(self, text: str) -> None:
+        """Say nothing."""
+
+    def plan(self, tokens: int) -> None:
+        """Say nothing."""
+
+    def advance(self, tokens: int) -> None:
+        """Say nothing."""
+
+
 class Writer(Interface):
     """Where records go; `results.RecordWriter` is one."""
 

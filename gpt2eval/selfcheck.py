@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoints
 from gpt2eval.data import lacking
 from gpt2eval.errors import DataError, UsageError
-from gpt2eval.evaluation import Progress, run_with
+from gpt2eval.evaluation import run_with
 from gpt2eval.model import Model, load_model
 from gpt2eval.options import RunOptions
 from gpt2eval.published import DIFFERS, MATCH, entries, judge, known_model, models
 from gpt2eval.runner import answer
-from gpt2eval.task import discover
-from gpt2eval.types import Embedded, Generate, Request, Response, Rolling, Score
+from gpt2eval.scoring import Progress
+from gpt2eval.task import Protocol, Task, discover
+from gpt2eval.types import Embedded, Estimate, Generate, Request, Response, Result, Rolling, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,18 +222,7 @@ def _published(
             " --model out to check the machine"
         )
     place = options.data or "hub"
-    tasks = discover(options.tasks_dir)
-    wanted = [
-        (task, protocol)
-        for task in tasks.values()
-        for protocol in task.protocols
-        if any(
-            entry.get("battery")
-            and model in entry["values"]
-            and protocol.name in entry["protocols"]
-            for entry in entries(task.name)
-        )
-    ]
+    wanted = _battery(model, options.tasks_dir)
     there = [
         f"{task.name}@{protocol.name}"
         for task, protocol in wanted
@@ -244,16 +234,7 @@ def _published(
         else []
     )
     checks = [
-        Check(
-            result.checkpoint["name"],
-            f"{result.name}, {one.row['metric']} ({one.row['source']})",
-            one.found.unit,
-            one.row["value"],
-            one.found.value,
-            abs(one.found.value - one.row["value"]) / abs(one.row["value"]),
-            one.row["tolerance"],
-            relative=True,
-        )
+        _reproduced(result, one.row, one.found)
         for result in results
         for one in judge(result)
         if one.found is not None and one.verdict in (MATCH, DIFFERS)
@@ -265,3 +246,31 @@ def _published(
             f" whose whole texts are not in {place!r}; name a directory with them by --data"
         )
     return checks
+
+
+def _battery(model: str, tasks_dir: str | None) -> list[tuple[Task, Protocol]]:
+    """The protocols of which a number of the battery was published for this model."""
+    return [
+        (task, protocol)
+        for task in discover(tasks_dir).values()
+        for protocol in task.protocols
+        if any(
+            entry.get("battery")
+            and model in entry["values"]
+            and protocol.name in entry["protocols"]
+            for entry in entries(task.name)
+        )
+    ]
+
+
+def _reproduced(result: Result, row: Mapping[str, Any], found: Estimate) -> Check:
+    return Check(
+        result.checkpoint["name"],
+        f"{result.name}, {row['metric']} ({row['source']})",
+        found.unit,
+        row["value"],
+        found.value,
+        abs(found.value - row["value"]) / abs(row["value"]),
+        row["tolerance"],
+        relative=True,
+    )

@@ -15,15 +15,18 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import IO, Any
 
 from gpt2eval import errors
 from gpt2eval.beside import cores
 from gpt2eval.checkpoint import Checkpoint
 from gpt2eval.errors import Gpt2EvalError, StoreError, UsageError, WorkerError
-from gpt2eval.evaluation import directories_of, run_with
+from gpt2eval.experiment import of_options
 from gpt2eval.options import RunOptions
-from gpt2eval.results import RESULT
+from gpt2eval.preparing import prepare_all
+from gpt2eval.results import RESULT, prepare_output
+from gpt2eval.runs import directories_of, run_shard
 from gpt2eval.scoring import Progress
 from gpt2eval.work import Work
 
@@ -211,7 +214,7 @@ def main() -> int:
     sys.argv, values = json.loads(sys.stdin.readline())
     threading.Thread(target=_watch_parent, daemon=True).start()
     try:
-        run_with(RunOptions(**{**values, "models": tuple(values["models"])}), progress)
+        _work(RunOptions(**{**values, "models": tuple(values["models"])}), progress)
     except Gpt2EvalError as error:
         progress.tell(error=[type(error).__name__, str(error)])
         return error.exit_code
@@ -219,6 +222,14 @@ def main() -> int:
         progress.tell(error=[StoreError.__name__, f"{error.filename or 'a file'}: {error}"])
         return StoreError.exit_code
     return 0
+
+
+def _work(options: RunOptions, progress: Progress) -> None:
+    """Score the shard of every checkpoint."""
+    models, work = prepare_all(of_options(options))
+    prepare_output(Path(options.output))
+    for checkpoint, own in models:
+        run_shard(checkpoint, work, directories_of(checkpoint, work, own), own, progress)
 
 
 def _watch_parent() -> None:

@@ -37,6 +37,12 @@ def shared_data() -> Path:
     return shared / "data"
 
 
+@pytest.fixture
+def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work where there are no `./tasks` and no `results` but what a test puts there."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random GPT-2 of two layers and 64 positions; copy it before changing a file."""

@@ -20,23 +20,20 @@ from gpt2eval.audit import Setting, audit, verdicts
 from gpt2eval.audit.types import Allowed, Moved, Nats, TaskAudit
 from gpt2eval.checkpoint import open_checkpoint
 from gpt2eval.cli import app
-from gpt2eval.evaluation import Silent, run
+from gpt2eval.evaluation import run
 from gpt2eval.model import Model, load_model, load_reference
 from gpt2eval.model.gpt2 import Transformer
 from gpt2eval.options import RunOptions
 from gpt2eval.runner import sharing
 from gpt2eval.runner.reference import answer_alone
+from gpt2eval.scoring import Silent
 from gpt2eval.selfcheck import TOLERANCES
 from gpt2eval.types import Generate, Rolling, Score
 
+pytestmark = pytest.mark.usefixtures("empty_directory")
+
 TASKS = "wikitext2,lambada@openai,hellaswag,wmt14_fr_en"
 CHOICES = "hellaswag"
-
-
-@pytest.fixture(autouse=True)
-def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No `./tasks`, and nothing that could be stored goes unnoticed."""
-    monkeypatch.chdir(tmp_path)
 
 
 def tasks(

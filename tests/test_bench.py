@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from gpt2eval import bench as benching
 from gpt2eval.cli import app
 from gpt2eval.errors import UsageError
-from gpt2eval.evaluation import Silent
 from gpt2eval.options import RunOptions
 from gpt2eval.results import load_results
 from gpt2eval.runner import answer
+from gpt2eval.scoring import Silent
 from gpt2eval.types import Generate, Rolling
 
 METRICS = ["tokens_per_second", "latency", "gemm_fraction", "peak_memory"]

@@ -14,11 +14,12 @@ import pytest
 from gpt2eval import data
 from gpt2eval.bundles import fetch
 from gpt2eval.data import Dataset, Hub
+from gpt2eval.digests import digest_files
 from gpt2eval.errors import DataError, StoreError, TaskError, UsageError
 from gpt2eval.manifest import MANIFEST, read_manifest, stays_inside
 from gpt2eval.options import RunOptions
 from gpt2eval.task import Protocol, Task, discover
-from tests.data import write_data
+from tests.data.directory import write_data
 
 TASKS = "wikitext2,lambada,wmt14_fr_en,multi30k_en_fr"
 
@@ -54,7 +55,7 @@ def test_files_are_copied_and_listed(source: Path, bundle: Path) -> None:
     assert "xsum/xsum_test.jsonl" not in files  # nobody asked for it
     for name, found in files.items():
         assert found == (source / name).read_bytes()
-        assert listed[name]["sha256"] == data.digest_files([source / name])
+        assert listed[name]["sha256"] == digest_files([source / name])
         assert listed[name]["bytes"] == len(found)
         assert listed[name]["source"] == "directory"
 
@@ -98,14 +99,14 @@ def test_a_bundle_of_a_bundle_keeps_where_files_are_from(bundle: Path, tmp_path:
 @pytest.mark.parametrize("offline", [True, False])
 def test_a_changed_byte_is_refused(bundle: Path, offline: bool) -> None:
     path = bundle / "lambada/lambada_test.jsonl"
-    before = data.digest_files([path])
+    before = digest_files([path])
     changed = bytearray(path.read_bytes())
     changed[20] ^= 1
     path.write_bytes(changed)
     dataset = discover()["lambada"].protocols[0].dataset
     with pytest.raises(DataError) as caught:
         data.load(dataset, bundle, offline=offline)
-    for part in (str(path), f"expected sha256 {before}", f"found {data.digest_files([path])}"):
+    for part in (str(path), f"expected sha256 {before}", f"found {digest_files([path])}"):
         assert part in str(caught.value)
 
 

@@ -15,7 +15,7 @@ import pytest
 from gpt2eval import cli
 from gpt2eval.options import RunOptions
 from tests.checkpoints import make_checkpoint
-from tests.data import write_data
+from tests.data.directory import write_data
 
 # One worker runs them all, so that what they share is made once.
 pytestmark = pytest.mark.xdist_group("cli")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gpt2eval.cluster import Unit, plan_units, task_sizes
+from gpt2eval.cluster.units import Unit, plan_units, task_sizes
 from gpt2eval.errors import UsageError
 from gpt2eval.options import RunOptions, Shard
 from gpt2eval.task import discover, select

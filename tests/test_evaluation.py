@@ -16,7 +16,7 @@ import pytest
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 import gpt2eval
-from gpt2eval import evaluation, model, runner, stats
+from gpt2eval import model, runner, stats
 from gpt2eval.data import load
 from gpt2eval.errors import (
     CheckpointError,
@@ -34,11 +34,14 @@ from gpt2eval.results import (
     read_result,
     read_vocabulary,
 )
+from gpt2eval.runs import finishing, places
 from gpt2eval.stats import estimate
 from gpt2eval.task import discover, select
 from gpt2eval.types import Rolling
 from tests.checkpoints import make_checkpoint
-from tests.data import LAMBADA, write_data
+from tests.data.directory import LAMBADA, write_data
+
+pytestmark = pytest.mark.usefixtures("empty_directory")
 
 TASKS = "lambada@*,wikitext2@*,xsum,cnn_dailymail@tldr,multi30k_fr_en"
 
@@ -53,12 +56,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("toy"))
-
-
-@pytest.fixture(autouse=True)
-def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No `./tasks` but what a test puts there."""
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(autouse=True)
@@ -335,7 +332,7 @@ def test_result_comes_last(score: Callable[..., list[Any]], monkeypatch: Any) ->
     def fail(*_arguments: Any) -> None:
         raise RuntimeError("while the result is made")
 
-    monkeypatch.setattr(evaluation, "_result", fail)
+    monkeypatch.setattr(finishing, "_result", fail)
     with pytest.raises(RuntimeError, match="while the result is made"):
         score()
     assert len(list(Path("out").rglob("records.jsonl"))) == 1
@@ -401,7 +398,7 @@ def test_two_processes_never_mix(
     assert score()[0].metrics == result.metrics
     before = (result.path / "result.json").read_bytes()
     (result.path / "result.json").unlink()
-    monkeypatch.setattr(evaluation, "locked", finished_meanwhile)
+    monkeypatch.setattr(places, "locked", finished_meanwhile)
     monkeypatch.setattr(model, "load_model", lambda *_: pytest.fail("loaded"))
     assert score() == [read_result(result.path)]
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt2eval.errors import Gpt2EvalError, UsageError
-from gpt2eval.evaluation import prepare_all
 from gpt2eval.evaluation import run as run_all
 from gpt2eval.experiment import FIELDS, LIMIT, Experiment, described, of_options, read_experiment
 from gpt2eval.options import RunOptions
 from gpt2eval.outlook import outlook
+from gpt2eval.preparing import prepare_all
 from tests.checkpoints import make_checkpoint
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from gpt2eval.as_json import as_text
 from gpt2eval.cli import COMMANDS, app
-from tests.data import write_data
+from tests.data.directory import write_data
 
 ROOT = Path(__file__).parents[1]
 # The script of a shell is no data; the others write files and say which, one a line.

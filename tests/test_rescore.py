@@ -21,16 +21,12 @@ from gpt2eval.results import read_records, read_result
 from gpt2eval.task import Metric, Task, discover
 from gpt2eval.types import Result
 from tests.checkpoints import make_checkpoint
-from tests.data import write_data
+from tests.data.directory import write_data
 from tests.test_task import BUILT_IN, BUNDLED
 
+pytestmark = pytest.mark.usefixtures("empty_directory")
+
 RESAMPLE = stats.resample
-
-
-@pytest.fixture(autouse=True)
-def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No `./tasks` but what a test puts there."""
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module", autouse=True)

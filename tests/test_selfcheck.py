@@ -22,23 +22,19 @@ from gpt2eval_tasks import lambada
 from gpt2eval import published, selfcheck
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import DataError, UsageError
-from gpt2eval.evaluation import Silent
 from gpt2eval.options import RunOptions
+from gpt2eval.scoring import Silent
 from gpt2eval.selfcheck import TOLERANCES, Check
 from gpt2eval.types import Generated
 from tests.checkpoints import make_checkpoint
-from tests.data import write_data
+from tests.data.directory import write_data
+
+pytestmark = pytest.mark.usefixtures("empty_directory")
 
 DEMO = Path(selfcheck.__file__).parent / "demo"
 CONTENT = json.loads((DEMO / "answers.json").read_text("utf-8"))
 ASKED = CONTENT["questions"]
 CHECKPOINTS = list(CONTENT["answers"])
-
-
-@pytest.fixture(autouse=True)
-def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No `./tasks`, and results where they are thrown away."""
-    monkeypatch.chdir(tmp_path)
 
 
 def run(**options: Any) -> list[Check]:

@@ -19,16 +19,17 @@ import pytest
 import gpt2eval
 from gpt2eval import model, stats
 from gpt2eval.errors import MissingError, SampleError, StoreError, UsageError
-from gpt2eval.evaluation import Silent, merge_with
+from gpt2eval.evaluation import merge_with
 from gpt2eval.options import RunOptions, Shard
 from gpt2eval.rescore import rescore_all
 from gpt2eval.results import find_results, locked, read_records, read_vocabulary
 from gpt2eval.runner import stretches
+from gpt2eval.scoring import Silent
 from gpt2eval.types import Embed, Generate, Score
 from gpt2eval.verify import verify_all
 from tests.checkpoints import make_checkpoint
 
-pytestmark = pytest.mark.xdist_group("spread")
+pytestmark = [pytest.mark.xdist_group("spread"), pytest.mark.usefixtures("empty_directory")]
 
 READ = "lambada@*,wikitext2@*,blimp,coqa@*,hellaswag"  # several protocols, parts, one text
 WRITTEN = "xsum,open_generation"  # texts, and a scorer's followup
@@ -44,14 +45,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-@pytest.fixture(autouse=True)
-def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No `./tasks` but what a test puts there; few resamples, small batches."""
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture(scope="module", autouse=True)
-def small(request: pytest.FixtureRequest) -> Any:
+def small() -> Any:
     """Few resamples; and batches of which there are many, so that there is something to share."""
     from gpt2eval.runner import batches
     from gpt2eval.runner import stretches as cutting

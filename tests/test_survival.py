@@ -30,7 +30,7 @@ from gpt2eval.results import read_records
 from tests.checkpoints import make_checkpoint
 
 # One worker runs them all, so that what they share is made once.
-pytestmark = pytest.mark.xdist_group("survival")
+pytestmark = [pytest.mark.xdist_group("survival"), pytest.mark.usefixtures("empty_directory")]
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +41,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No `./tasks` but what a test puts there; few resamples."""
-    monkeypatch.chdir(tmp_path)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stats, "bootstrap", partial(stats.bootstrap, resamples=50))
 
 

@@ -15,6 +15,8 @@ from gpt2eval.errors import TaskError, UsageError
 from gpt2eval.task import Protocol, Task, discover, other_meanings, select, twins
 from gpt2eval.types import Embed, Generate, Rolling, Score
 
+pytestmark = pytest.mark.usefixtures("empty_directory")
+
 PLUGIN = """
 from gpt2eval import Dataset, Protocol, Sample, Score, Task, data, metrics
 
@@ -33,13 +35,6 @@ def protocol(name):
 %s
 """
 MINE = 'MINE = Task(name="mine", version=1, summary="s", protocols=(protocol("p"),))'
-
-
-@pytest.fixture(autouse=True)
-def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No `./tasks` but what a test puts there."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def plug_in(path: Path, code: str = MINE, plugin: bool = True) -> Path:

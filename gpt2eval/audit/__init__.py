@@ -19,10 +19,10 @@ from gpt2eval.audit.types import Allowed, Flip, ModelAudit, Nats, Place, Setting
 from gpt2eval.audit.verdicts import explains, in_words, judge, usual, widened
 from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoints
 from gpt2eval.errors import SampleError
-from gpt2eval.evaluation import Progress
 from gpt2eval.model import Model, Reference, load_model, load_reference
 from gpt2eval.model.linear import Linear
 from gpt2eval.options import RunOptions
+from gpt2eval.scoring import Progress
 from gpt2eval.task import discover, select
 from gpt2eval.work import Work, load_work
 

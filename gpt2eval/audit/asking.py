@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from gpt2eval.errors import MACHINE, reason_of
 from gpt2eval.estimates import final
-from gpt2eval.evaluation import Progress
 from gpt2eval.model import Model, Reference
 from gpt2eval.runner import answer
 from gpt2eval.runner.failures import Failed
 from gpt2eval.runner.reference import answer_alone
+from gpt2eval.scoring import Progress
 from gpt2eval.types import Request, Response
 from gpt2eval.work import Work, check_requests
 

@@ -43,7 +43,7 @@ from gpt2eval.cli import (
     verify,
 )
 from gpt2eval.cli.options import dashes
-from gpt2eval.errors import Gpt2EvalError, StoreError
+from gpt2eval.errors import Gpt2EvalError, ModelError, StoreError, out_of_memory
 from gpt2eval.naming import visible
 
 INTERRUPTED = 3
@@ -166,8 +166,18 @@ def main() -> NoReturn:
     except (ClosedPipeError, BrokenPipeError):  # the second from the flush above
         _give_up_output()
         sys.exit(CLOSED_PIPE)
-    except OSError as error:
+    except Exception as error:
         _give_up_output()
+        if out_of_memory(error):
+            click.echo(
+                visible(f"gpt2eval: out of memory ({str(error) or type(error).__name__}); ")
+                + "allow more, or use a smaller --dtype or --batch-size, and run the same command"
+                " again: what was saved is kept",
+                err=True,
+            )
+            sys.exit(ModelError.exit_code)
+        if not isinstance(error, OSError):
+            raise
         place = visible(str(error.filename or "the output"))
         click.echo(
             f"gpt2eval: {place} could not be read or written ({error.strerror});"

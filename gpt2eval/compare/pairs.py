@@ -130,7 +130,7 @@ def _meet(
     theirs = read(result)
     common, notes = align(baseline, (name, theirs), allowed, settings)
     if settings.only is not None:
-        common, more = restricted(common, ours, theirs, settings.only[result.name])
+        common, more = restricted(common, ours, settings.only[result.name])
         notes += more
     scorers = [run.result.run.get("scorer", {}).get("name") for run in (ours, theirs)]
     if scorers[0] != scorers[1]:

@@ -156,9 +156,7 @@ def _check_samples(baseline: tuple[str, Run], candidate: tuple[str, Run], common
                 )
 
 
-def restricted(
-    common: Common, ours: Run, theirs: Run, kept: Collection[str]
-) -> tuple[Common, list[str]]:
+def restricted(common: Common, ours: Run, kept: Collection[str]) -> tuple[Common, list[str]]:
     """Of the common samples those that are to be kept, and words on that."""
     if common.ours is None or common.theirs is None:
         pairs = [(number, number) for number in range(common.count)]

@@ -133,11 +133,9 @@ def _content(
 ) -> dict[str, Any]:
     groups = [part for part in parts if twin(part.name).group]
     tasks = [part for part in parts if part not in groups]
-    first = results[0]
-    checkpoint, made = first.checkpoint, first.run
+    made = results[0].run
     versions = made.get("versions", {})
     seconds = [result.run.get("seconds") for result in results]
-    seed = made.get("seed")
     return {
         "results": {part.name: values_of(part) for part in parts},
         **({"groups": {part.name: values_of(part) for part in groups}} if groups else {}),
@@ -153,25 +151,7 @@ def _content(
             for part in parts
         },
         "n-samples": {part.name: _counts(part) for part in tasks},
-        "config": {
-            "model": "gpt2eval",
-            "model_args": f"pretrained={model},dtype={made.get('dtype') or 'unknown'}",
-            "model_num_parameters": checkpoint.get("parameters") or -1,
-            "model_dtype": f"torch.{made['dtype']}" if made.get("dtype") else "",
-            "model_revision": str(checkpoint.get("revision") or "main"),
-            "model_sha": str(checkpoint.get("revision") or ""),
-            "batch_size": made.get("batch_policy") or None,
-            "batch_sizes": [],
-            "device": made.get("device") or None,
-            "use_cache": None,
-            "limit": _limit(results),
-            "bootstrap_iters": 0,
-            "gen_kwargs": None,
-            **dict.fromkeys(
-                ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed"),
-                seed if isinstance(seed, int) else None,
-            ),
-        },
+        "config": _model_section(model, results),
         "git_hash": str(made.get("git_commit") or "")[:7],
         "date": when.replace(tzinfo=timezone.utc).timestamp(),
         "pretty_env_info": f"PyTorch version: {versions['torch']}" if "torch" in versions else "",
@@ -190,6 +170,31 @@ def _content(
         "total_evaluation_time_seconds": str(sum(each for each in seconds if each)),
         # What lm-eval has no place for.
         "gpt2eval": {part.name: _ours(part) for part in parts if not part.group},
+    }
+
+
+def _model_section(model: str, results: Sequence[Result]) -> dict[str, Any]:
+    """How the model was run, in lm-eval's words."""
+    checkpoint, made = results[0].checkpoint, results[0].run
+    seed = made.get("seed")
+    return {
+        "model": "gpt2eval",
+        "model_args": f"pretrained={model},dtype={made.get('dtype') or 'unknown'}",
+        "model_num_parameters": checkpoint.get("parameters") or -1,
+        "model_dtype": f"torch.{made['dtype']}" if made.get("dtype") else "",
+        "model_revision": str(checkpoint.get("revision") or "main"),
+        "model_sha": str(checkpoint.get("revision") or ""),
+        "batch_size": made.get("batch_policy") or None,
+        "batch_sizes": [],
+        "device": made.get("device") or None,
+        "use_cache": None,
+        "limit": _limit(results),
+        "bootstrap_iters": 0,
+        "gen_kwargs": None,
+        **dict.fromkeys(
+            ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed"),
+            seed if isinstance(seed, int) else None,
+        ),
     }
 
 

@@ -12,10 +12,11 @@ from transformers import TrainerCallback
 
 from gpt2eval.checkpoint import open_checkpoint
 from gpt2eval.errors import UsageError
-from gpt2eval.evaluation import Progress, Silent, run_with
+from gpt2eval.evaluation import run_with
 from gpt2eval.finetuning.saving import save_model, save_tokenizer, saving
 from gpt2eval.naming import safe_name
 from gpt2eval.options import RunOptions
+from gpt2eval.scoring import Progress, Silent
 from gpt2eval.task import discover, select
 from gpt2eval.types import Result
 

@@ -32,7 +32,6 @@ from transformers.training_args import OptimizerNames
 from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoint
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import CheckpointError, ModelError, UsageError
-from gpt2eval.evaluation import Progress
 from gpt2eval.finetuning.callback import EvalCallback
 from gpt2eval.finetuning.options import OPTIMIZERS, FinetuneOptions
 from gpt2eval.finetuning.rows import Rows, collate, make_rows
@@ -52,6 +51,7 @@ from gpt2eval.model.loading import load_tokenizer, silence
 from gpt2eval.model.weights import read_weights
 from gpt2eval.provenance import versions
 from gpt2eval.results import locked
+from gpt2eval.scoring import Progress
 from gpt2eval.types import Result
 
 FORMAT = 1

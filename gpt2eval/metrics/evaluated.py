@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -64,49 +65,78 @@ def evaluated(
     loaded or used, both when the first sample is scored.
     """
     place = str(metric)
-    label = name or key or Path(place).stem
     local = _script(Path(place))
-    code = (
-        f"sha256 {sha256(local.read_bytes()).hexdigest()[:12]}" if local else revision or "latest"
-    )
-
-    def compute(texts: Sequence[str], golds: Sequence[Sequence[str]]) -> float:
-        references = [list(gold) for gold in golds] if many else [gold[0] for gold in golds]
-        return _compute(place, revision, key, settings, texts, references)
-
-    def golds_of(sample: Sample) -> tuple[str, ...]:
-        if not sample.references or (len(sample.references) > 1 and not many):
-            raise DataError(
-                f"sample {sample.id!r} has {len(sample.references)} references; {label} takes one,"
-                " or several with evaluated(..., many=True)"
-            )
-        return sample.references
-
-    def one(sample: Sample, responses: Sequence[Response]) -> list[float]:
-        return [compute([text_of(responses)], [golds_of(sample)]), 1.0]
-
-    def texts(sample: Sample, responses: Sequence[Response]) -> list[float]:
-        return encode_texts([text_of(responses), *golds_of(sample)])
-
-    def value(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        decoded = [_decoded(row.tobytes()) for row in rows]
-        return np.asarray(compute([own for own, *_ in decoded], [golds for _, *golds in decoded]))
-
-    told = {"module": place if not local else local.name, "code": code, "key": key, **settings}
+    asked = _Asked(place, revision, key, name or key or Path(place).stem, many, settings)
     share = "share" if unit == "fraction" else "bootstrap"
     return Metric(
-        label,
-        one if each else texts,
-        _mean if each else value,
+        asked.label,
+        asked.alone if each else asked.texts,
+        _mean if each else asked.together,
         unit,
         per,
         higher_is_better=higher_is_better,
         interval="none" if interval == "none" else share if each else interval,
-        signature="evaluate|"
-        + "|".join(f"{name}:{value}" for name, value in told.items() if value != "")
-        + ("|mean over samples" if each else ""),
+        signature=_signature(asked, local) + ("|mean over samples" if each else ""),
         corpus=not each,
     )
+
+
+def _signature(asked: _Asked, local: Path | None) -> str:
+    """The module, its code, and what it is given."""
+    if local:
+        code = f"sha256 {sha256(local.read_bytes()).hexdigest()[:12]}"
+    else:
+        code = asked.revision or "latest"
+    told = {
+        "module": local.name if local else asked.place,
+        "code": code,
+        "key": asked.key,
+        **asked.settings,
+    }
+    return "evaluate|" + "|".join(f"{name}:{value}" for name, value in told.items() if value != "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """What a module of `evaluate` is asked for, as `evaluated` has it."""
+
+    place: str
+    revision: str | None
+    key: str
+    label: str
+    many: bool
+    settings: Mapping[str, Any]
+
+    def alone(self, sample: Sample, responses: Sequence[Response]) -> list[float]:
+        """The value of one sample, and its weight in a mean."""
+        return [self._compute([text_of(responses)], [self._golds(sample)]), 1.0]
+
+    def texts(self, sample: Sample, responses: Sequence[Response]) -> list[float]:
+        """The texts of one sample, for `together`."""
+        return encode_texts([text_of(responses), *self._golds(sample)])
+
+    def together(self, rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """The value of all samples at once."""
+        decoded = [_decoded(row.tobytes()) for row in rows]
+        texts, golds = [own for own, *_ in decoded], [golds for _, *golds in decoded]
+        return np.asarray(self._compute(texts, golds))
+
+    def _golds(self, sample: Sample) -> tuple[str, ...]:
+        if not sample.references or (len(sample.references) > 1 and not self.many):
+            raise DataError(
+                f"sample {sample.id!r} has {len(sample.references)} references; {self.label} takes"
+                " one, or several with evaluated(..., many=True)"
+            )
+        return sample.references
+
+    def _compute(self, texts: Sequence[str], golds: Sequence[Sequence[str]]) -> float:
+        references = [list(gold) for gold in golds] if self.many else [gold[0] for gold in golds]
+        module = _module(self.place, self.revision)
+        try:
+            found = module.compute(predictions=texts, references=references, **self.settings)
+        except Exception as error:  # a stranger's program may raise anything
+            raise TaskError(f"metric {self.place!r} of evaluate failed: {error!r:.300}") from error
+        return _number(found or {}, self.place, self.key)
 
 
 def _mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -164,20 +194,9 @@ def _module(place: str, revision: str | None) -> Any:
         ) from error
 
 
-def _compute(
-    place: str,
-    revision: str | None,
-    key: str,
-    settings: Mapping[str, Any],
-    predictions: Sequence[str],
-    references: Sequence[Any],
-) -> float:
-    module = _module(place, revision)
-    try:
-        found = module.compute(predictions=predictions, references=references, **settings)
-    except Exception as error:  # a stranger's program may raise anything
-        raise TaskError(f"metric {place!r} of evaluate failed: {error!r:.300}") from error
-    names = list(found or {})
+def _number(found: Mapping[str, Any], place: str, key: str) -> float:
+    """The number that was asked for, of those that a module gave."""
+    names = list(found)
     if key not in names and (key or len(names) != 1):
         raise TaskError(
             f"metric {place!r} of evaluate gives {', '.join(names) or 'nothing'}; expected"

@@ -59,16 +59,7 @@ def written_perplexity(name: str = "written_perplexity") -> Metric:
             raise TaskError(f"sample {sample.id!r}: {name} needs tokens that the model wrote")
         return _nll_and_tokens(written)
 
-    return Metric(
-        name,
-        stats,
-        _exp_ratio,
-        "perplexity",
-        "tokens",
-        higher_is_better=None,
-        signature="scorer:the model itself",
-        confident=True,
-    )
+    return _of_writing(name, stats, "the model itself")
 
 
 def scorer_perplexity(name: str = "scorer_perplexity") -> Metric:
@@ -81,6 +72,11 @@ def scorer_perplexity(name: str = "scorer_perplexity") -> Metric:
     def stats(_sample: Sample, responses: Sequence[Response]) -> tuple[float, float]:
         return _nll_and_tokens([r for r in responses if isinstance(r, Scored)])
 
+    return _of_writing(name, stats, "as recorded")
+
+
+def _of_writing(name: str, stats: Callable[..., tuple[float, float]], scorer: str) -> Metric:
+    """Perplexity per token of texts that the model wrote; no direction of it is better."""
     return Metric(
         name,
         stats,
@@ -88,7 +84,7 @@ def scorer_perplexity(name: str = "scorer_perplexity") -> Metric:
         "perplexity",
         "tokens",
         higher_is_better=None,
-        signature="scorer:as recorded",
+        signature=f"scorer:{scorer}",
         confident=True,
     )
 

@@ -20,13 +20,14 @@ import torch
 from torch import Tensor
 
 from gpt2eval.checkpoint import Checkpoint
-from gpt2eval.errors import CheckpointError, UsageError
+from gpt2eval.errors import CheckpointError, UsageError, out_of_memory
 from gpt2eval.formats.config import HEAD
 from gpt2eval.formats.opened import TokenizerFiles
 from gpt2eval.model import head
 from gpt2eval.model.gpt2 import Attention, Transformer
 from gpt2eval.model.linear import Linear, linear
 from gpt2eval.model.weights import read_weights
+from gpt2eval.room import LOADING, RESERVE, activations, make_sure_of, weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,13 @@ class Model:
         attention  default: each row alone, causally
         positions  of the tokens of each row; default: from `begin` on
         keep       indices into rows * longest: only the states of these, [len(keep), width]
-        States of padding are meaningless; real tokens never see them.
+        States of padding are meaningless; real tokens never see them. MemoryError where a processor
+        has no room for so many tokens.
         """
         longest = max(len(row) for row in rows)
+        if self.device.type == "cpu":
+            size = activations(len(rows) * longest, self.transformer.width, self.dtype.itemsize)
+            make_sure_of(size + RESERVE, f"a batch of {len(rows)} x {longest} tokens")
         if positions is None:
             places = torch.arange(begin, begin + longest)[None]
         else:
@@ -163,9 +168,11 @@ def load_model(checkpoint: Checkpoint, device: str = "auto", dtype: str = "float
     """Load a checkpoint for evaluation.
 
     Raises CheckpointError where the weights are damaged, incomplete or not finite, or where the
-    tokenizer does not fit them; UsageError for a device that is not there.
+    tokenizer does not fit them; UsageError for a device that is not there; MemoryError where there
+    is no room for them.
     """
     place, kind = choose_device(device), getattr(torch, dtype)
+    make_sure_of(weights(checkpoint, kind.itemsize) + LOADING, f"the weights of {checkpoint.name}")
     # transformers takes as long to import as the weights to read.
     with ThreadPoolExecutor(1) as beside:
         described = beside.submit(_describe, checkpoint)
@@ -276,6 +283,8 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
                 directory, local_files_only=True, trust_remote_code=False, use_fast=True
             )
     except Exception as error:  # tokenizers and transformers raise bare Exceptions
+        if out_of_memory(error):
+            raise
         reason = str(error).strip().splitlines()
         raise CheckpointError(
             f"the tokenizer of {checkpoint.path} cannot be loaded ({type(error).__name__}:"

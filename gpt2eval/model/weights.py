@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gpt2eval.checkpoint import Checkpoint
-from gpt2eval.errors import CheckpointError
+from gpt2eval.errors import CheckpointError, out_of_memory
 from gpt2eval.formats.config import HEAD, expected_shapes, is_linear, plain_name
 from gpt2eval.model.merging import merged
 from gpt2eval.model.stored import read_stored
@@ -68,6 +68,8 @@ def _stored(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
     except CheckpointError:
         raise
     except Exception as error:  # pickle, zip and safetensors errors have no common class
+        if out_of_memory(error):
+            raise MemoryError(f"no room for the weights of {checkpoint.name}") from error
         reason = str(error).strip().splitlines()
         if isinstance(error, UnpicklingError):
             # torch would have the reader switch its protection off.

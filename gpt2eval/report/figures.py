@@ -35,19 +35,6 @@ from gpt2eval.report.tables import systems
 from gpt2eval.report.text import plain, shorten
 from gpt2eval.results import RECORDS, read_records, trusting
 
-NOTHING_COMPARED = Significance()
-
-
-def draw_all(
-    sections: Sequence[Section],
-    compared: Significance = NOTHING_COMPARED,
-    style: str = "",
-    chosen: Chosen | None = None,
-) -> list[Picture]:
-    """Every figure the sections have data for."""
-    scores = draw_scores(sections, compared, style, chosen)
-    return scores + draw_samples(sections, compared, style)
-
 
 def draw_scores(
     sections: Sequence[Section], compared: Significance, style: str, chosen: Chosen | None

@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from gpt2eval.errors import ModelError
+from gpt2eval.errors import ModelError, out_of_memory
 from gpt2eval.model import Cache, Model
+from gpt2eval.room import activations
 from gpt2eval.runner.failures import of_the_device
 
 Item = TypeVar("Item")
@@ -16,8 +17,6 @@ Out = TypeVar("Out")
 # Tokens of one batch on a processor: more do not raise throughput once the matrices are this tall,
 # and fewer stay in its cache.
 CPU_TOKENS = 1024
-# Floats that a token of a batch takes up at its widest, in multiples of the model's width.
-ACTIVATIONS = 24
 # The most that the cache of a processor's decoding batch may take, in bytes and of the machine's
 # memory. Many rows share one reading of the weights; a few are worth any cache.
 CPU_CACHE = 768_000_000
@@ -33,7 +32,7 @@ def token_budget(model: Model) -> int:
     import torch
 
     free, _ = torch.cuda.mem_get_info(model.device)
-    size = model.head.element_size() * ACTIVATIONS * model.transformer.width
+    size = activations(1, model.transformer.width, model.dtype.itemsize)
     return max(model.n_ctx, int(SHARE * free) // size)
 
 
@@ -107,22 +106,13 @@ def halving(
 def fewer(sequences: int, error: Exception) -> int:
     """Half as many; ModelError where there was only one. Lets go of memory that is held back."""
     if sequences == 1:
+        reason = str(error) or type(error).__name__
         raise ModelError(
-            "out of memory with a single sequence in the batch; use a smaller --dtype, or a"
-            " machine with more memory"
+            f"out of memory with a single sequence in the batch ({reason}); use a smaller"
+            " --dtype, or a machine with more memory"
         ) from error
     import torch
 
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return sequences // 2
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out; every allocator has its own words for it."""
-    import torch
-
-    texts = ("out of memory", "not enough memory", "can't allocate memory")
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        text in str(error).lower() for text in texts
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gpt2eval.errors import ModelError
+from gpt2eval.errors import MACHINE, ModelError
 from gpt2eval.model import Model
 
 Failed = Callable[[int, str], None]
@@ -28,6 +28,8 @@ def encode(model: Model, texts: Sequence[str]) -> list[list[int] | str]:
     """The token ids of each text, or why it has none: half a surrogate pair, say."""
     try:
         return list(model.encode(texts))
+    except MACHINE:
+        raise
     except Exception:  # the tokenizer does not say which text it was
         return [_encode(model, text) for text in texts]
 
@@ -36,6 +38,8 @@ def encode_with_starts(model: Model, text: str) -> tuple[list[int], list[int]] |
     """The same of a single text, with the character at which each token starts."""
     try:
         return model.encode_with_starts(text)
+    except MACHINE:
+        raise
     except Exception as error:
         return _untold(text, error)
 
@@ -43,6 +47,8 @@ def encode_with_starts(model: Model, text: str) -> tuple[list[int], list[int]] |
 def _encode(model: Model, text: str) -> list[int] | str:
     try:
         return model.encode([text])[0]
+    except MACHINE:
+        raise
     except Exception as error:  # tokenizers raises bare ones
         return _untold(text, error)
 

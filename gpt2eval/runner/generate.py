@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2eval.errors import Gpt2EvalError, reason_of
+from gpt2eval.errors import Gpt2EvalError, out_of_memory, reason_of
 from gpt2eval.model import Cache, Model, RecordedStep
-from gpt2eval.runner.batches import cache_rows, fewer, out_of_memory, token_budget
+from gpt2eval.runner.batches import cache_rows, fewer, token_budget
 from gpt2eval.runner.failures import Failed, encode, of_the_device
 from gpt2eval.types import Generate, Generated
 

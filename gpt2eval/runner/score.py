@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gpt2eval.errors import reason_of
+from gpt2eval.errors import out_of_memory, reason_of
 from gpt2eval.model import Model
-from gpt2eval.runner.batches import batches, halving, out_of_memory, token_budget
+from gpt2eval.runner.batches import batches, halving, token_budget
 from gpt2eval.runner.failures import Failed, encode, encode_with_starts
 from gpt2eval.runner.sharing import Bundle, bundle
 from gpt2eval.runner.windows import Window, continuation, disjoint, hf_docs, sliding

@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from gpt2eval.evaluation import Progress, Silent
 from gpt2eval.naming import visible
+from gpt2eval.scoring import Progress, Silent
 
 
 class _Bar:

@@ -18,13 +18,14 @@ from transformers import GPT2LMHeadModel
 
 from gpt2eval.checkpoint import open_checkpoint
 from gpt2eval.errors import CheckpointError, DataError, ModelError, StoreError, UsageError
-from gpt2eval.evaluation import Silent, run
+from gpt2eval.evaluation import run
 from gpt2eval.finetuning import training
 from gpt2eval.finetuning.options import FinetuneOptions
 from gpt2eval.finetuning.training import finetune
 from gpt2eval.lineage import LINEAGE, read_lineage
 from gpt2eval.report.curves import training_step
 from gpt2eval.results import load_results
+from gpt2eval.scoring import Silent
 from tests.checkpoints import PASSAGE
 
 pytest.importorskip("accelerate")  # gpt2eval[finetune]

@@ -15,7 +15,7 @@ import torch
 import gpt2eval
 from tests.checkpoints import gpt2_tokenizer_checkpoint, make_checkpoint
 from tests.conftest import ROOT
-from tests.data import training_text, write_data
+from tests.data.directory import training_text, write_data
 
 CHECKPOINTS = ("random", "trained", "demo-base")
 

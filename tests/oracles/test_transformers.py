@@ -15,7 +15,7 @@ import torch
 from gpt2eval.data import load
 from gpt2eval.task import Protocol, discover, select
 from gpt2eval.types import Generate, Rolling, Score
-from tests.data import ARTICLES, LAMBADA
+from tests.data.directory import ARTICLES, LAMBADA
 from tests.oracles import hf_docs, word_nll
 from tests.oracles.conftest import ROOT, Run, contexts
 

@@ -14,6 +14,8 @@ from gpt2eval.errors import UsageError
 from gpt2eval.report import plots, report_files
 from gpt2eval.report.curves import training_step
 from gpt2eval.report.plots import Difference
+from gpt2eval.report.plots.marks import MARKERS, palette
+from gpt2eval.report.plots.names import apart
 from gpt2eval.types import Result
 from tests.report.building import compared, estimate, result, write_words
 
@@ -183,13 +185,13 @@ def test_the_house_style_is_read_from_its_file() -> None:
     with plots.style():
         assert mpl.rcParams["pdf.fonttype"] == 42
         assert mpl.rcParams["font.size"] == 7
-        assert len(plots.palette()) == len(plots.MARKERS) - 2 == 7
+        assert len(palette()) == len(MARKERS) - 2 == 7
     assert mpl.rcParams["font.size"] == 10
 
 
 def test_a_style_by_name_and_by_file(tmp_path: Path) -> None:
     with plots.style("ggplot"):
-        assert plots.palette()[0] == "#E24A33"
+        assert palette()[0] == "#E24A33"
         assert mpl.rcParams["pdf.fonttype"] == 42
     file = tmp_path / "mine.mplstyle"
     file.write_text("font.size: 9\npdf.fonttype: 3\nsvg.hashsalt: x\nbackend: svg\n")
@@ -198,7 +200,7 @@ def test_a_style_by_name_and_by_file(tmp_path: Path) -> None:
         # What keeps files equal and fonts embedded stays.
         assert mpl.rcParams["pdf.fonttype"] == 42
         assert mpl.rcParams["svg.hashsalt"] == "gpt2eval"
-        assert plots.palette()[0] == "#0072B2"
+        assert palette()[0] == "#0072B2"
 
 
 def test_an_unknown_style_is_an_error_that_suggests() -> None:
@@ -230,7 +232,7 @@ def test_a_style_changes_pictures_and_nothing_else() -> None:
 
 
 def test_names_at_the_ends_of_lines_move_apart_both_ways() -> None:
-    assert plots.apart([0.0, 20.0], 8.0) == [0.0, 20.0], "where there is room nothing moves"
-    assert plots.apart([10.0, 10.0, 10.0], 8.0) == [2.0, 10.0, 18.0]
-    places = plots.apart([0.0, 1.0, 30.0, 31.0, 33.0], 8.0)
+    assert apart([0.0, 20.0], 8.0) == [0.0, 20.0], "where there is room nothing moves"
+    assert apart([10.0, 10.0, 10.0], 8.0) == [2.0, 10.0, 18.0]
+    places = apart([0.0, 1.0, 30.0, 31.0, 33.0], 8.0)
     assert places == pytest.approx([-3.5, 4.5, 70 / 3, 94 / 3, 118 / 3])

@@ -21,11 +21,12 @@ import numpy as np
 import pytest
 
 from gpt2eval.report import report_files, write_report
-from gpt2eval.report.figures import draw_all
+from gpt2eval.report.figures import draw_samples, draw_scores
 from gpt2eval.report.page import report_html
 from gpt2eval.report.page.samples import FAILED, LENGTH, SIDE, TRUNCATED, Tokens, browsers
 from gpt2eval.report.page.visible import visible
 from gpt2eval.report.sections import group
+from gpt2eval.report.significance import Significance
 from gpt2eval.results import RECORDS, VOCABULARY, encode_requests
 from gpt2eval.types import Comparison, Result, Score
 from tests.report.building import estimate, paper, result
@@ -43,7 +44,9 @@ from tests.report.running import (
 
 def page_of(results: Sequence[Result], **more: Any) -> str:
     sections = group(results)
-    return report_html("A page", sections, draw_all(sections), **more).decode()
+    pictures = draw_scores(sections, Significance(), "", None)
+    pictures += draw_samples(sections, Significance(), "")
+    return report_html("A page", sections, pictures, **more).decode()
 
 
 def blocks(page: str, kind: str, section: int = 0) -> list[Any]:

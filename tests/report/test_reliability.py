@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from gpt2eval.metrics import calibration_error
-from gpt2eval.report.figures import draw_all
+from gpt2eval.report.figures import draw_samples
 from gpt2eval.report.reliability import reliability
 from gpt2eval.report.sections import group
+from gpt2eval.report.significance import Significance
 from gpt2eval.types import Record
 from tests.metrics.answers import sample, scored
 from tests.report.building import estimate, result
@@ -51,7 +52,9 @@ def test_picture_of_a_section(tmp_path: Path) -> None:
         "ece": estimate(0.4, unit="fraction"),
     }
     sections = group([result("one", "sst2@lm-eval", metrics, path=tmp_path)])
-    picture = next(p for p in draw_all(sections) if p.stem.startswith("reliability"))
+    picture = next(
+        p for p in draw_samples(sections, Significance(), "") if p.stem.startswith("reliability")
+    )
     assert picture.stem == "reliability-sst2@lm-eval"
     assert set(picture.files) == {"png", "svg", "pdf"}
     header, drawn = picture.data

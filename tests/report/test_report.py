@@ -233,10 +233,10 @@ def test_an_axis_points_where_better_lies() -> None:
 def test_percentages_are_never_on_a_logarithmic_axis() -> None:
     from matplotlib.figure import Figure
 
-    from gpt2eval.report.plots import _score_scale
+    from gpt2eval.report.plots.scales import score_scale
 
     percent, perplexity = Figure().subplots(1, 2)
-    _score_scale(percent, "x", [1.8, 40.0])
-    _score_scale(perplexity, "x", [18.0, 4000.0])
+    score_scale(percent, "x", [1.8, 40.0])
+    score_scale(perplexity, "x", [18.0, 4000.0])
     assert percent.get_xscale() == "linear"
     assert perplexity.get_xscale() == "log"

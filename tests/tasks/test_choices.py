@@ -17,7 +17,7 @@ from gpt2eval.data import Dataset, load
 from gpt2eval.errors import DataError
 from gpt2eval.task import Protocol, Task
 from gpt2eval.types import Sample, Score
-from tests.data import write
+from tests.data.directory import write
 
 
 def protocol(task: Task, name: str) -> Protocol:

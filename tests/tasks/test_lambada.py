@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gpt2eval.data import load
 from gpt2eval.errors import DataError
 from gpt2eval.types import Score
-from tests.data import LAMBADA, write_data
+from tests.data.directory import LAMBADA, write_data
 
 WORDS = st.text(st.characters(codec="utf-8"), max_size=10).filter(str.strip)
 

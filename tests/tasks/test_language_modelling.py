@@ -157,7 +157,7 @@ def test_tail_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         archive.writestr("two", "2")
     with pytest.raises(DataError, match="holds 2 files; expected one"):
         data.read_tail(tmp_path / "two.zip", 10)
-    monkeypatch.setattr(data, "MAX_UNPACKED", 1_000)
+    monkeypatch.setattr(data.files, "MAX_UNPACKED", 1_000)
     with pytest.raises(DataError, match="unpacks to more than 1000 bytes"):
         data.read_tail(packed(tmp_path / "c.gz", b"x" * 2_000), 10)
 

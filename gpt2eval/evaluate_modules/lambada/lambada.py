@@ -1,6 +1,5 @@
 """LAMBADA's accuracy and perplexity of a GPT-2 checkpoint, computed by gpt2eval."""
 
-import datasets
 import evaluate
 
 DESCRIPTION = """
@@ -26,13 +25,9 @@ class Lambada(evaluate.Measurement):  # type: ignore[misc]  # evaluate has no ty
     """The metrics of a protocol of LAMBADA."""
 
     def _info(self) -> evaluate.MeasurementInfo:
-        return evaluate.MeasurementInfo(
-            module_type="measurement",
-            description=DESCRIPTION,
-            citation="",
-            inputs_description=INPUTS,
-            features=datasets.Features({"predictions": datasets.Value("string")}),
-        )
+        from gpt2eval.evaluate_modules.describing import of_texts
+
+        return of_texts(DESCRIPTION, INPUTS)
 
     def _compute(
         self,

@@ -2,7 +2,6 @@
 
 from typing import Any, cast
 
-import datasets
 import evaluate
 import numpy as np
 
@@ -32,13 +31,9 @@ class Perplexity(evaluate.Measurement):  # type: ignore[misc]  # evaluate has no
     """Perplexity of each text and of all of them."""
 
     def _info(self) -> evaluate.MeasurementInfo:
-        return evaluate.MeasurementInfo(
-            module_type="measurement",
-            description=DESCRIPTION,
-            citation="",
-            inputs_description=INPUTS,
-            features=datasets.Features({"predictions": datasets.Value("string")}),
-        )
+        from gpt2eval.evaluate_modules.describing import of_texts
+
+        return of_texts(DESCRIPTION, INPUTS)
 
     def _compute(
         self,
