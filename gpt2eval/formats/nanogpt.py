@@ -1,10 +1,10 @@
 """nanoGPT's ckpt.pt: a dictionary of the model, its sizes, the optimiser and the training options.
 
-The layout is that of nanoGPT's train.py and model.py. Matrices are [out, in]; torch.compile puts
-`_orig_mod.` before every name; with bias=False neither matrices nor layer norms have a bias. The
-activation is nanoGPT's `nn.GELU()`, the exact one. A vocabulary that was padded for training (50257
-to 50304) stays as it is: the model was trained with the padded tokens in its softmax, and nanoGPT
-leaves them in when it computes a loss. Nothing of the optimiser, two thirds of a file, is read.
+The layout is that of nanoGPT's train.py and model.py. Matrices are [out, in]; with bias=False
+neither matrices nor layer norms have a bias. The activation is nanoGPT's `nn.GELU()`, the exact
+one. A vocabulary that was padded for training (50257 to 50304) stays as it is: the model was
+trained with the padded tokens in its softmax, and nanoGPT leaves them in when it computes a loss.
+Nothing of the optimiser, two thirds of a file, is read.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from gpt2eval.formats.config import (
     expected_shapes,
     gpt2_config,
     is_linear,
+    plain_name,
 )
 from gpt2eval.formats.files import name_list, tokenizer_beside
 from gpt2eval.formats.opened import Opened, Stored
 from gpt2eval.pickled import Described, describe_pickle
 
 ACCEPTS = "nanoGPT's ckpt.pt, or a directory with one"
-COMPILED = "_orig_mod."
 SIZES = {
     "vocab_size": "vocab_size",
     "block_size": "n_positions",
@@ -102,7 +102,7 @@ def _tensors(path: Path, model: Mapping[Any, Any]) -> dict[str, Stored]:
     """Places by the engine's names; masks, which old versions kept, left out."""
     tensors = {}
     for key, tensor in model.items():
-        name = str(key).removeprefix(COMPILED).removeprefix("transformer.")
+        name = plain_name(str(key))
         if name.endswith(".attn.bias") and name.count(".") == 3:
             continue
         if not isinstance(tensor, Described) or tensor.dtype not in DTYPES:
