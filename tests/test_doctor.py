@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
@@ -33,10 +32,8 @@ def command(
     )
 
 
-def test_a_whole_machine_is_fit_and_told_so_quickly() -> None:
-    begin = time.monotonic()
+def test_a_whole_machine_is_fit() -> None:
     done = command("--json")
-    assert time.monotonic() - begin < 30  # some three seconds on a quiet machine
     content = json.loads(done.stdout)
     assert done.returncode == 0, done.stdout
     assert content["healthy"]
