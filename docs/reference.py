@@ -64,7 +64,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_more: object) -> str:
-    """Links as they are in the repository, where docs/ is a directory, become those of the site."""
+    """Links as they are in the repository, where docs/ is a directory, become those of the site.
+
+    One that is named by its file is named by what it is about.
+    """
+    markdown = re.sub(
+        r"\[docs/([\w-]+)\.md\]", lambda found: f"[{found[1].capitalize()}]", markdown
+    )
     if page.file.src_uri == "index.md":
         return markdown.replace("](docs/", "](")
     if "/" in page.file.src_uri:
@@ -79,8 +85,14 @@ def plain(text: str) -> str:
     )
 
 
+def prose(text: str) -> str:
+    """The same, but with code where it stands in back quotes, and addresses as links."""
+    quoted = re.sub(r"&#96;(.+?)&#96;", r"<code>\1</code>", plain(text))
+    return re.sub(r"https?://[\w./:?=%&#;+-]*[\w/]", r'<a href="\g<0>">\g<0></a>', quoted)
+
+
 def code(text: str) -> str:
-    """The same as code; a pipe would end the cell of a table."""
+    """Text as code; a pipe would end the cell of a table."""
     return f"<code>{plain(text)}</code>"
 
 
@@ -106,13 +118,13 @@ def _command(name: str, command: click.Command) -> Iterator[str]:
         if paragraph.startswith("\b\n"):  # click's mark of lines that stay as they are
             yield f"```\n{paragraph[2:]}\n```"
         else:
-            yield plain(paragraph)
+            yield prose(paragraph)
     rows = [
         record
         for parameter in command.get_params(context)
         if (record := parameter.get_help_record(context))
     ]
-    lines = [f"| {code(option)} | {plain(words)} |" for option, words in rows]
+    lines = [f"| {code(option)} | {prose(words)} |" for option, words in rows]
     yield "\n".join(["| option | what it does |", "| --- | --- |", *lines])
 
 
@@ -146,11 +158,11 @@ def registry() -> dict[str, Task]:
 
 def _task(task: Task) -> Iterator[str]:
     yield f"## {task.name}"
-    yield plain(task.summary)
+    yield prose(task.summary)
     if task.source:
-        yield f"Source: {plain(task.source)}"
+        yield f"Source: {prose(task.source)}"
     if task.story:
-        yield plain(task.story)
+        yield prose(task.story)
     for protocol in task.protocols:
         yield f"### {task.name}@{protocol.name}"
         yield from _protocol(protocol)
@@ -158,7 +170,7 @@ def _task(task: Task) -> Iterator[str]:
 
 
 def _protocol(protocol: Protocol) -> Iterator[str]:
-    yield plain(protocol.detail or protocol.summary)
+    yield prose(protocol.detail or protocol.summary)
     whole = [metric for metric in protocol.metrics if not metric.part]
     lines = [
         f"| {code(one.name)} | {one.unit} | {one.per} | {direction(one.higher_is_better)} |"
@@ -208,7 +220,7 @@ def _published(task: str) -> Iterator[str]:
 
 def python() -> str:
     """The public names with their signatures and docstrings."""
-    parts = ["# Python", plain(inspect.getdoc(gpt2eval) or "")]
+    parts = ["# Python", prose(inspect.getdoc(gpt2eval) or "")]
     for name in gpt2eval.__all__:
         thing = getattr(gpt2eval, name)
         parts.append(f"## {name}")

@@ -240,6 +240,16 @@ def fetched(put: Mapping[str, Any], use: Sequence[str]) -> dict[str, Any]:
     return {"files": put, "use": use}
 
 
+def finetuned(path: Path, fresh: bool, record: Mapping[str, Any]) -> dict[str, Any]:
+    """`gpt2eval finetune`: where the checkpoint is, and what its record says."""
+    keys = ("base", "train", "step", "steps", "epoch", "tokens_seen", "seconds", "loss", "held_out")
+    return {
+        "path": path,
+        "fresh": fresh,
+        **{key: record.get(key) for key in (*keys, "eval", "weights_sha256", "remarks")},
+    }
+
+
 # ---- the machine --------------------------------------------------------------------------------
 
 

@@ -94,9 +94,15 @@ def open_checkpoint(
 
 
 def _open(
-    source: str | Path, offline: bool, tokenizer: str | None, *, is_base: bool = False
+    source: str | Path,
+    offline: bool,
+    tokenizer: str | None,
+    *,
+    is_base: bool = False,
+    revision: str = "",
 ) -> Checkpoint:
-    place, revision = _locate(str(source), offline)
+    """revision: of a hub id; the last commit of its main branch where it is empty."""
+    place, revision = _locate(str(source), offline, revision=revision)
     path, opened = open_path(place)
     if opened.adapter and is_base:
         raise CheckpointError(f"{path} is an adapter itself; merge it into its own base first")
@@ -147,11 +153,12 @@ def _name(path: Path) -> str:
 def _open_base(path: Path, opened: Opened, offline: bool, tokenizer: str | None) -> Checkpoint:
     """The checkpoint that an adapter is for. A path is relative to where we are, as in PEFT."""
     try:
-        return _open(opened.base, offline, tokenizer, is_base=True)
+        return _open(opened.base, offline, tokenizer, is_base=True, revision=opened.base_revision)
     except CheckpointError as error:
         raise CheckpointError(
             f"the base of the adapter {path} cannot be had: {error}\n"
             f"Its adapter_config.json names it as base_model_name_or_path: {opened.base!r:.200}"
+            + (f", revision: {opened.base_revision!r:.80}" if opened.base_revision else "")
         ) from error
 
 
@@ -265,7 +272,9 @@ def _told_apart(opened: Sequence[Checkpoint], given: Sequence[str]) -> list[str]
     return unique
 
 
-def _locate(source: str, offline: bool, tokenizer: bool = False) -> tuple[Path, str]:
+def _locate(
+    source: str, offline: bool, *, tokenizer: bool = False, revision: str = ""
+) -> tuple[Path, str]:
     """The directory or file of a checkpoint, and its hub revision if it came from there.
 
     tokenizer  whether nothing but the tokenizer is wanted of it
@@ -289,10 +298,10 @@ def _locate(source: str, offline: bool, tokenizer: bool = False) -> tuple[Path, 
             " config.json, the weights and the tokenizer, or the id of a checkpoint on the hub such"
             " as 'gpt2'"
         )
-    return _download(source, offline, tokenizer)
+    return _download(source, offline, tokenizer, revision)
 
 
-def _download(source: str, offline: bool, tokenizer: bool) -> tuple[Path, str]:
+def _download(source: str, offline: bool, tokenizer: bool, revision: str) -> tuple[Path, str]:
     """Fetch a hub checkpoint into the local cache; only files that hold data, never code."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HFValidationError
@@ -304,6 +313,7 @@ def _download(source: str, offline: bool, tokenizer: bool) -> tuple[Path, str]:
     try:
         directory = snapshot_download(
             source,
+            revision=revision or None,
             allow_patterns=patterns,
             # OpenAI's repositories hold the same weights in several formats.
             ignore_patterns=["onnx/*", "*/*"],
@@ -320,8 +330,9 @@ def _download(source: str, offline: bool, tokenizer: bool) -> tuple[Path, str]:
         raise CheckpointError(
             f"checkpoint {source!r} is not a directory here, and it could not be had from the"
             f" Hugging Face hub ({type(error).__name__}: {reason}).\n"
-            f"With a network, fetch it once:  hf download {source}\n"
-            "Or give the directory of a local checkpoint:  --model ./my-checkpoint"
+            f"With a network, fetch it once:  hf download {source}"
+            + (f" --revision {revision}\n" if revision else "\n")
+            + "Or give the directory of a local checkpoint:  --model ./my-checkpoint"
         ) from error
     path = Path(directory)
     return path, path.name

@@ -35,7 +35,18 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TOKENI
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE", "TRANSFORMERS_OFFLINE")
 WHAT_FOR = {  # extra -> what it is for
     "bench": "`make bench`: other tools beside gpt2eval",
+    "docs": "`make docs`: the site",
+    "evaluate": "metrics of Hugging Face evaluate",
+    "finetune": "`gpt2eval finetune`",
+    "gguf": "checkpoints in GGUF",
+    "lora": "adapters: `--model`, and `gpt2eval finetune --lora`",
+    "mauve": "open_generation@mauve",
+    "mlflow": "`gpt2eval export --format mlflow`",
+    "ray": "`gpt2eval run --ray`",
+    "tensorboard": "`gpt2eval export --format tensorboard`",
     "test": "the test suite",
+    "wandb": "`gpt2eval export --format wandb`",
+    "zst": "corpora compressed as .zst: `gpt2eval overlap`",
 }
 
 

@@ -11,11 +11,15 @@ import io
 import pickle
 import pickletools
 import re
+import struct
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
+from math import prod
+from operator import mul
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +40,21 @@ OPCODES = frozenset(
     " BINPERSID".split()
 )
 TUPLES = frozenset({"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"})
+ITEM_SIZES = {"Double": 8, "Float": 4, "Half": 2, "BFloat16": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A tensor of a pickle, without its numbers. dtype: Float, Half, BFloat16, Long ..."""
+    """A tensor of a pickle, without its numbers.
+
+    dtype  Float, Half, BFloat16, Long ...
+    begin  the first byte of its numbers in the file; None where they are not in one piece, row by
+           row, low byte first
+    """
 
     shape: tuple[int, ...]
     dtype: str
+    begin: int | None
 
 
 def check_pickle(path: Path) -> None:
@@ -125,7 +136,8 @@ def describe_pickle(path: Path) -> Any:
             (item,) = [
                 one for one in archive.infolist() if one.filename.rpartition("/")[2] == "data.pkl"
             ]
-            return _Describer(io.BytesIO(archive.read(item))).load()
+            places = _places(path, archive, item.filename.removesuffix("data.pkl"))
+            return _Describer(io.BytesIO(archive.read(item)), places).load()
     except Exception as error:  # unpickling raises whatever it comes upon
         raise CheckpointError(
             f"{path} cannot be read ({str(error)[:200]}); expected an archive as torch.save writes"
@@ -133,8 +145,30 @@ def describe_pickle(path: Path) -> Any:
         ) from error
 
 
+def _places(path: Path, archive: zipfile.ZipFile, top: str) -> dict[str, tuple[int, int]]:
+    """(first byte, bytes) of each storage by its key: nothing in the archive is packed."""
+    order = f"{top}byteorder"
+    if order in archive.namelist() and archive.read(order) != b"little":
+        return {}
+    places = {}
+    with path.open("rb") as file:
+        for item in archive.infolist():
+            if item.filename.startswith(f"{top}data/"):
+                file.seek(item.header_offset)
+                magic, name, extra = struct.unpack("<4s22x2H", file.read(30))
+                if magic != b"PK\x03\x04":
+                    raise ValueError(f"{item.filename!r:.80} does not begin where it should")
+                begin = item.header_offset + 30 + name + extra
+                places[item.filename.removeprefix(f"{top}data/")] = begin, item.file_size
+    return places
+
+
 class _Describer(pickle.Unpickler):
     """Builds plain values; the names that GLOBALS allows stand for descriptions."""
+
+    def __init__(self, stream: io.BytesIO, places: Mapping[str, tuple[int, int]]) -> None:
+        super().__init__(stream)
+        self.places = places
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -142,7 +176,7 @@ class _Describer(pickle.Unpickler):
         if module == "torch._utils" and name == "_rebuild_parameter":
             return lambda tensor, *_: tensor
         if module == "torch._utils" and name in ("_rebuild_tensor", "_rebuild_tensor_v2"):
-            return _describe
+            return self.describe
         if module == "torch" and name.endswith("Storage"):
             return name
         raise pickle.UnpicklingError(f"it names {module}.{name}")
@@ -150,10 +184,27 @@ class _Describer(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         return pid
 
+    def describe(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Described:
+        """A tensor from the arguments of `torch._utils._rebuild_tensor_v2`."""
+        _, kind, key, *_ = storage
+        if not isinstance(shape, tuple) or not all(_is_size(size) for size in shape):
+            raise ValueError(f"a tensor of shape {shape!r:.80}")
+        if not _is_size(offset):
+            raise ValueError(f"a tensor that begins at {offset!r:.80}")
+        dtype = str(kind).removesuffix("Storage")
+        begin, held = self.places.get(key, (None, 0))
+        rows = tuple(accumulate(shape[:0:-1], mul, initial=1))[::-1] if shape else ()
+        in_rows = isinstance(strides, tuple) and all(
+            size == 1 or stride == step
+            for size, stride, step in zip(shape, strides, rows, strict=True)
+        )
+        if begin is None or dtype not in ITEM_SIZES or not in_rows:
+            return Described(shape, dtype, None)
+        end = (offset + prod(shape)) * ITEM_SIZES[dtype]
+        if end > held:
+            raise ValueError(f"a tensor that ends at byte {end} of {held}")
+        return Described(shape, dtype, begin + offset * ITEM_SIZES[dtype])
 
-def _describe(storage: Any, _offset: Any, shape: Any, *_: Any) -> Described:
-    """A tensor from the arguments of `torch._utils._rebuild_tensor_v2`."""
-    _, kind, *_ = storage
-    if not isinstance(shape, tuple) or not all(type(size) is int and size >= 0 for size in shape):
-        raise ValueError(f"a tensor of shape {shape!r:.80}")
-    return Described(shape, str(kind).removesuffix("Storage"))
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and value >= 0

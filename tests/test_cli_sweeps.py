@@ -84,6 +84,7 @@ def test_overlap_and_what_takes_it(place: Path) -> None:
     assert made.returncode == 0, made.stderr
     page = (place / "reports" / "latest" / "report.html").read_text()
     assert "Overlap with a training corpus" in page
+    assert 'class="legend">Scores on all samples, on clean and on overlapping ones.' in page
     wrong = gpt2eval("overlap", "--train", "nothing*.txt", *asked, cwd=place)
     assert wrong.returncode == 2
     assert "matches no file here" in wrong.stderr

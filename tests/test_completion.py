@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -102,7 +101,7 @@ def test_each_shell_has_a_script_that_it_can_parse(shell: str) -> None:
         assert parsed.returncode == 0, parsed.stderr
 
 
-def test_completion_loads_nothing_heavy_and_is_quick(place: Path) -> None:
+def test_completion_loads_nothing_heavy(place: Path) -> None:
     watch = (
         "import atexit, sys; sys.argv = ['gpt2eval'];"
         "atexit.register(lambda: print(sorted({'torch', 'transformers', 'rich'}"
@@ -111,16 +110,11 @@ def test_completion_loads_nothing_heavy_and_is_quick(place: Path) -> None:
     )
     environment = {"_GPT2EVAL_COMPLETE": "bash_complete", "COMP_CWORD": "3"}
     environment["COMP_WORDS"] = "gpt2eval run --tasks lamb"
-    seconds = []
-    for _ in range(3):
-        begin = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-c", watch],
-            capture_output=True,
-            text=True,
-            env={**os.environ, **environment},
-        )
-        seconds.append(time.monotonic() - begin)
-        assert done.stdout == "plain,lambada\n"
-        assert done.stderr == "[]\n"
-    assert min(seconds) < 1.5  # 0.2 on a quiet machine
+    done = subprocess.run(
+        [sys.executable, "-c", watch],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert done.stdout == "plain,lambada\n"
+    assert done.stderr == "[]\n"

@@ -6,13 +6,15 @@ import json
 import os
 import subprocess
 import sys
-import time
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gpt2eval import doctor
+from gpt2eval.doctor import WHAT_FOR, Examination
+from gpt2eval.terminal.doctor import show_examination
 
 
 def command(
@@ -30,10 +32,8 @@ def command(
     )
 
 
-def test_a_whole_machine_is_fit_and_told_so_quickly() -> None:
-    begin = time.monotonic()
+def test_a_whole_machine_is_fit() -> None:
     done = command("--json")
-    assert time.monotonic() - begin < 30  # some three seconds on a quiet machine
     content = json.loads(done.stdout)
     assert done.returncode == 0, done.stdout
     assert content["healthy"]
@@ -44,6 +44,15 @@ def test_a_whole_machine_is_fit_and_told_so_quickly() -> None:
     for one in content["findings"]:
         assert one["what"]
         assert one["remedy"]
+
+
+def test_facts_are_rounded_and_every_extra_is_for_something(capsys: Any) -> None:
+    facts = {"threads": {"load": 13.99609375, "cores": 2}, "network": {}}
+    show_examination(Examination(facts, ()))
+    assert capsys.readouterr().out.startswith("threads\n  load: 14\n  cores: 2\nnetwork\n  none\n")
+    extras = set(metadata("gpt2eval").get_all("Provides-Extra") or ())
+    assert extras
+    assert extras == WHAT_FOR.keys()
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from gpt2eval.cli import COMMANDS, app
 from tests.data.directory import write_data
 
 ROOT = Path(__file__).parents[1]
-# The script of a shell is no data; the others write files and say which, one a line.
-WITHOUT = {"completion", "export", "finetune"}
+# The script of a shell is no data; the other writes files and says which, one a line.
+WITHOUT = {"completion", "export"}
 LINES = {"generate"}  # an object for each text instead of one for all
 
 
@@ -73,6 +73,17 @@ def arguments_of(command: str, place: Path, checkpoint: Path) -> list[str]:
         ],
         "audit": [*score, "--limit", "2"],
         "doctor": [],
+        "finetune": [
+            *tiny,
+            "--train",
+            str(place / "data" / "lambada" / "lambada_test.jsonl"),
+            "--steps",
+            "1",
+            "--device",
+            "cpu",
+            "--output",
+            str(place / "tuned"),
+        ],
     }
     return known[command]
 

@@ -7,7 +7,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -310,13 +309,11 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_command_is_quick_and_says_that_all_is_right() -> None:
-    begin = time.monotonic()
+def test_the_command_says_that_all_is_right() -> None:
     done = command("--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert "all answers are right (float32, device cpu, auto batches)" in done.stdout
     assert "demo-tuned" in done.stdout
-    assert time.monotonic() - begin < 60
 
 
 def test_the_command_fails_where_something_is_wrong(

@@ -134,6 +134,12 @@ def test_markdown_takes_text_as_it_stands(reference):
     assert plain("a_b & <c>\n*d* #1") == "a&#95;b &#38; &#60;c&#62; &#42;d&#42; &#35;1"
 
 
+def test_prose_has_code_and_links(reference):
+    assert reference["prose"]("`a_b`, see https://x.org/a_b. So") == (
+        '<code>a&#95;b</code>, see <a href="https://x.org/a&#95;b">https://x.org/a&#95;b</a>. So'
+    )
+
+
 def section(page: str, title: str) -> str:
     """What stands under a heading of the second level."""
     return page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
@@ -153,10 +159,10 @@ def test_reference_has_every_task_and_protocol(reference):
     assert len(tasks) > 20
     for task in tasks.values():
         text = section(page, task.name)
-        assert reference["plain"](task.summary) in text
+        assert reference["prose"](task.summary) in text
         for protocol in task.protocols:
             assert f"### {task.name}@{protocol.name}\n" in text
-            assert reference["plain"](protocol.detail or protocol.summary) in text
+            assert reference["prose"](protocol.detail or protocol.summary) in text
             for metric in protocol.metrics:
                 assert metric.part or reference["code"](metric.name) in text
 

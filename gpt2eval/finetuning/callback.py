@@ -138,7 +138,7 @@ class EvalCallback(TrainerCallback):
             return
         results = self._results(Path(args.output_dir), step, model)
         self.scored += results
-        self.trainer.log(logged(results))
+        log_beside(self.trainer, control, logged(results))
         if self.patience is not None:
             control.should_save |= self.best(state)[0] == step > 0
             control.should_training_stop |= self.lost_patience(state)
@@ -191,6 +191,15 @@ def watched(tasks: str, metric: str | None, tasks_dir: str | None) -> tuple[str,
 def _without_protocol(name: str) -> str:
     task, _, rest = name.partition("@")
     return f"{task}/{rest.partition('/')[2]}"
+
+
+def log_beside(trainer: Any, control: Any, logs: dict[str, float]) -> None:
+    """`trainer.log` from within a callback: the Trainer would take it for its own log of this step,
+    and leave out the loss.
+    """
+    due = control.should_log
+    trainer.log(logs)
+    control.should_log = due
 
 
 def log_key(name: str) -> str:

@@ -75,24 +75,34 @@ class FinetuneOptions:
         "Optimiser: adamw, sgd, adafactor, rmsprop, adagrad, lion, or any that Trainer knows.",
         default="adamw",
     )
-    learning_rate: float = _option("The highest learning rate.", default=5e-5, metavar="X")
+    learning_rate: float | None = _option(
+        "The highest learning rate.  [default: 5e-5 where the model is 768 wide, as GPT-2 small is,"
+        " in inverse proportion to its width; ten times that with --lora]",
+        metavar="X",
+    )
     schedule: str = _option(
         f"How the rate goes on: {', '.join(SCHEDULES)}.",
         default="linear",
     )
     warmup: float = _option(
         "Steps over which the rate rises from 0; below 1: a share of all steps.",
-        default=0.0,
+        default=0.05,
         metavar="N|X",
     )
     weight_decay: float = _option("Weight decay.", default=0.0, metavar="X")
     steps: int | None = _option("Steps of the optimiser.", metavar="N")
     epochs: float | None = _option(
-        "Passes over the training data.  [default: 1, without --steps]", metavar="X"
+        "Passes over the training data.  [default: 3, without --steps]", metavar="X"
     )
     batch_size: int = _option("Rows of a batch.", default=4, metavar="N")
     gradient_accumulation: int = _option("Batches of a step.", default=1, metavar="N")
     bf16: bool = _option("Multiply in bfloat16; weights and sums stay in float32.", default=False)
+    held_out: float = _option(
+        "Share of the rows that is not learned; their loss before and after says whether the"
+        " training helps. 0: none.",
+        default=0.05,
+        metavar="X",
+    )
     lora: int | None = _option(
         "Train low-rank adapters of this rank alone (needs gpt2eval[lora]).", metavar="RANK"
     )
@@ -149,6 +159,7 @@ class FinetuneOptions:
             self._need(name, lambda x: x is None or (_is_number(x) and x > 0), "a number above 0")
         for name in ("warmup", "weight_decay"):
             self._need(name, lambda x: _is_number(x) and x >= 0, "a number from 0 up")
+        self._need("held_out", lambda x: _is_number(x) and 0 <= x < 1, "a share from 0 to below 1")
         self._need("seed", lambda x: type(x) is int and 0 <= x < 2**32, "a whole number from 0 up")
         self._need("schedule", lambda x: x in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
         self._need("device", lambda x: x in ("auto", "cpu"), "auto or cpu")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import (
@@ -32,9 +32,10 @@ from transformers.training_args import OptimizerNames
 from gpt2eval.checkpoint import BUNDLED, Checkpoint, open_checkpoint
 from gpt2eval.digests import digest_files
 from gpt2eval.errors import CheckpointError, ModelError, UsageError
-from gpt2eval.finetuning.callback import EvalCallback
+from gpt2eval.finetuning.callback import EvalCallback, log_beside
 from gpt2eval.finetuning.options import OPTIMIZERS, FinetuneOptions
-from gpt2eval.finetuning.rows import Rows, collate, make_rows
+from gpt2eval.finetuning.remarks import after_training, before_training
+from gpt2eval.finetuning.rows import IGNORED, Row, Rows, collate, hold_out, make_rows
 from gpt2eval.finetuning.saving import (
     begun,
     last_checkpoint,
@@ -56,6 +57,12 @@ from gpt2eval.types import Result
 
 FORMAT = 1
 LOGGED = 20  # how often a training logs its loss, where it has that many steps
+LOOKS = 5  # how often, besides at checkpoints, it looks at the rows that are held out
+EPOCHS = 3  # as in the scripts of transformers
+# The rate of those scripts, which many have used for GPT-2 small. GPT-3's paper (table 2.1) has the
+# best rates of eight sizes, and they are about inverse to the width; an adapter, of which little is
+# trained, takes about ten times the rate of the whole (Schulman 2025, "LoRA without regret").
+RATE, WIDTH, LORA_FACTOR = 5e-5, 768, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +78,12 @@ class Finetuned:
     fresh: bool
 
 
-def finetune(options: FinetuneOptions, progress: Progress) -> Finetuned:
+def finetune(
+    options: FinetuneOptions, progress: Progress, tell: Callable[[str], None] | None = None
+) -> Finetuned:
     """Fine-tune a checkpoint, or go on where the same command was stopped.
+
+    tell  called with each sentence that the user ought to know, as soon as it is known
 
     Raises Gpt2EvalError for anything that is wrong with the input, before the training begins where
     possible.
@@ -81,6 +92,8 @@ def finetune(options: FinetuneOptions, progress: Progress) -> Finetuned:
     _check_optimizer(options)
     progress.begin(f"{options.model}: reading")
     checkpoint = open_checkpoint(options.model, offline=options.offline)
+    if options.learning_rate is None:
+        options = replace(options, learning_rate=default_rate(checkpoint, options.lora is not None))
     files = training_files(options.train)
     output = Path(options.output).expanduser()
     if output.is_file():
@@ -93,7 +106,13 @@ def finetune(options: FinetuneOptions, progress: Progress) -> Finetuned:
             return Finetuned(output, record, [], fresh=False)
         with _quiet():
             training = _Training(checkpoint, files, output, plan, options, progress)
-            return training.run()
+            return training.run(tell or (lambda text: None))
+
+
+def default_rate(checkpoint: Checkpoint, lora: bool) -> float:
+    """The learning rate where none is given, to two digits."""
+    rate = RATE * WIDTH / checkpoint.size("n_embd") * (LORA_FACTOR if lora else 1)
+    return float(f"{rate:.1e}")
 
 
 def _check_installed(options: FinetuneOptions) -> None:
@@ -171,14 +190,20 @@ class _Training:
             )
         positions = checkpoint.size("n_positions")
         examples = read_examples(files, options)
-        self.rows = make_rows(examples, self.tokenizer, eos, positions, options)
+        made = make_rows(examples, self.tokenizer, eos, positions, options)
+        self.rows, self.held_out = hold_out(made, options.held_out)
         self.plan = plan
         self.plan["train"] |= {
-            "examples": self.rows.examples,
-            "skipped": self.rows.skipped,
+            "examples": made.examples,
+            "skipped": made.skipped,
+            "cut": made.cut,
             "rows": len(self.rows),
             "tokens": self.rows.tokens,
+            "learned": self.rows.learned,
         }
+        held = {"rows": len(self.held_out), "tokens": sum(len(row.ids) for row in self.held_out)}
+        self.plan["held_out"] = {**held, "loss": []} if self.held_out else None
+        self.plan["remarks"] = before_training(self.plan, positions)
         torch.manual_seed(options.seed)
         self.model = _trainable(_load(checkpoint), checkpoint, options)
         use_cache = self.model.config.use_cache
@@ -198,6 +223,8 @@ class _Training:
         self.trainer.remove_callback(PrinterCallback)
         self.trainer.add_callback(_Record(self))
         self.watch = self._watch(progress)
+        if self.held_out:
+            self.trainer.add_callback(_HeldOut(self.trainer, self.held_out))
         self.before = 0.0  # seconds of the processes that were stopped
 
     def _watch(self, progress: Progress) -> EvalCallback | None:
@@ -231,9 +258,11 @@ class _Training:
         found = place.is_dir() and any((place / name).is_file() for name in TOKENIZER_FILES)
         return place if found else self.tokenizer
 
-    def run(self) -> Finetuned:
+    def run(self, tell: Callable[[str], None]) -> Finetuned:
         """Train to the end, and write the checkpoint and its record."""
         write_lineage(self.output, self.plan)  # from here on the directory is this training's
+        for sentence in self.plan["remarks"]:
+            tell(sentence)
         start = last_checkpoint(self.output)
         self.before = float((read_lineage(start) or {})["seconds"]) if start else 0.0
         self.began = time.monotonic()
@@ -243,6 +272,9 @@ class _Training:
         save_model(self.trainer.model, self.output, merge=not self.options.no_merge)
         save_tokenizer(self._tokenizer(), self.output)
         record = {**self.record(), **more, "finished": True}
+        for sentence in (found := after_training(record)):
+            tell(sentence)
+        record["remarks"] = [*record["remarks"], *found]
         record["weights_sha256"] = digest_files(sorted(self.output.glob("*.safetensors")))
         write_lineage(self.output, record)
         return Finetuned(self.output, record, self.watch.scored if self.watch else [], fresh=True)
@@ -260,8 +292,10 @@ class _Training:
     def record(self) -> dict[str, Any]:
         """What there is to say of the weights as they are now."""
         state = self.trainer.state
+        held_out = self.plan["held_out"] and {**self.plan["held_out"], "loss": looks(state)}
         return {
             **self.plan,
+            "held_out": held_out,
             "step": state.global_step,
             "steps": state.max_steps,
             "epoch": round(state.epoch or 0, 4),
@@ -339,6 +373,54 @@ class _Trainer(Trainer):
         losses = [entry["loss"] for entry in self.state.log_history if "loss" in entry]
         return losses[-1] if losses else None
 
+    def held_out_loss(self, rows: Sequence[Row]) -> float:
+        """Mean loss of rows, in nats a token that is learned, without dropout."""
+        batch, model = self.args.per_device_train_batch_size, cast(Any, self.model)
+        total, count = 0.0, 0
+        model.eval()
+        with torch.no_grad():
+            for begin in range(0, len(rows), batch):
+                inputs = self._prepare_inputs(collate(rows[begin : begin + batch]))
+                del inputs["tokens"]
+                learned = int((inputs["labels"] != IGNORED).sum())
+                total += float(model(**inputs).loss) * learned
+                count += learned
+        model.train()
+        return total / count
+
+
+class _HeldOut(TrainerCallback):
+    """Takes the loss of rows that are not learned: before, along the way, and at checkpoints.
+
+    It draws no random numbers, so the training is the same with and without. What it finds goes
+    into the Trainer's log, hence to its trackers, and is there again after a kill.
+    """
+
+    def __init__(self, trainer: _Trainer, rows: Sequence[Row]) -> None:
+        self.trainer, self.rows = trainer, rows
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_more: Any) -> None:
+        if state.global_step == 0:
+            self._look(control)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_more: Any) -> None:
+        due = state.global_step % -(-state.max_steps // LOOKS) == 0
+        last = state.global_step >= state.max_steps or control.should_training_stop
+        if due or last or control.should_save:
+            self._look(control)
+
+    def _look(self, control: Any) -> None:
+        loss = self.trainer.held_out_loss(self.rows)
+        log_beside(self.trainer, control, {"eval_loss": loss})
+
+
+def looks(state: TrainerState) -> list[list[float]]:
+    """[step, loss of the held-out rows] of each look, in order."""
+    found = {
+        entry["step"]: entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry
+    }
+    return [[step, found[step]] for step in sorted(found)]
+
 
 class _Record(TrainerCallback):
     """Completes each checkpoint with its tokenizer and, last of all, its record."""
@@ -395,17 +477,19 @@ def _trainable(model: Any, checkpoint: Checkpoint, options: FinetuneOptions) -> 
 def _arguments(output: Path, rows: int, options: FinetuneOptions) -> TrainingArguments:
     """The options in Trainer's words."""
     batch = options.batch_size * options.gradient_accumulation
-    epochs = options.epochs or 1
+    epochs = options.epochs or EPOCHS
     steps = options.steps or max(1, round(epochs * rows / batch))
+    # Down to whole steps: the first step of a rise from 0 learns nothing.
+    warmup = int(options.warmup if options.warmup >= 1 else options.warmup * steps)
     schedule = options.schedule
-    if schedule == "constant" and options.warmup:
+    if schedule == "constant" and warmup:
         schedule = "constant_with_warmup"
     return TrainingArguments(
         output_dir=str(output),
         optim=options.optimizer,
-        learning_rate=options.learning_rate,
+        learning_rate=cast(float, options.learning_rate),  # `finetune` has put one in
         lr_scheduler_type=schedule,
-        warmup_steps=options.warmup,
+        warmup_steps=warmup,
         weight_decay=options.weight_decay,
         max_steps=options.steps or -1,
         num_train_epochs=epochs,

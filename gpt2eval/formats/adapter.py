@@ -1,8 +1,8 @@
 """LoRA adapters of PEFT on a base checkpoint, merged tensor by tensor while the base is read.
 
-Plain LoRA on the layers of GPT-2, with rslora, ranks and alphas by pattern, biases, and whole
-modules that were trained beside it. What is more than that is refused by name: merge it with the
-package that made it. The layout is that of `PeftModel.save_pretrained`.
+LoRA and DoRA on the layers, embeddings and head of GPT-2, with rslora, ranks and alphas by pattern,
+biases, and whole modules that were trained beside it. What is more than that is refused by name:
+merge it with the package that made it. The layout is that of `PeftModel.save_pretrained`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,14 @@ PLAIN = {
     *("fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern"),
     *("layers_to_transform", "lora_alpha", "lora_dropout", "megatron_core", "modules_to_save"),
     *("peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision"),
-    *("target_modules", "task_type", "use_rslora"),
+    *("target_modules", "task_type", "use_dora", "use_rslora"),
 }
+# What PEFT calls the matrices of a layer, of an embedding, and the magnitudes of DoRA.
+PART = re.compile(r"(.+)\.lora_(?:(?:embedding_)?([AB])(?:\.weight)?|(magnitude)_vector)")
+REVISION = re.compile(r"(?!/)(?!.*\.\.)[\w./-]{0,200}")  # a part of a path in the hub's cache
 # Ways to begin that leave the base as it is; others change it, and the file does not say how.
 BEGINNINGS = (True, False, None, "gaussian", "eva", "orthogonal")
+EMBEDDINGS = ("wte.weight", "wpe.weight")
 MERGE = (
     "Merge it with peft (PeftModel.from_pretrained(...).merge_and_unload().save_pretrained(DIR))"
     " and give that directory"
@@ -59,6 +63,7 @@ def open(path: Path) -> Opened:
         weights=(config_path, weights),
         tokenizer=lambda: _tokenizer(directory),
         base=str(config["base_model_name_or_path"]),
+        base_revision=config.get("revision") or "",
         adapter=_adapter(weights, config, shapes),
     )
 
@@ -73,6 +78,12 @@ def _check_config(path: Path, config: Mapping[str, Any]) -> None:
         raise CheckpointError(
             f"{path} names no base_model_name_or_path; write the directory or the hub id of the"
             " base checkpoint into it"
+        )
+    revision = config.get("revision") or ""
+    if not isinstance(revision, str) or not REVISION.fullmatch(revision):
+        raise CheckpointError(
+            f"{path} says revision = {revision!r:.80}; expected a branch, tag or commit"
+            " of the base on the hub, or null"
         )
     more = [key for key, value in config.items() if key not in PLAIN and value]
     if more:
@@ -131,20 +142,25 @@ def _adapter(
     replaced: dict[str, str] = {}
     for name in shapes:
         ours = _engine_name(name)
-        layer, _, matrix = ours.rpartition(".lora_")
-        if layer and matrix in ("A.weight", "B.weight"):
-            pairs.setdefault(layer, {})[matrix[0]] = name
+        part = PART.fullmatch(ours)
+        if part and (part[2] or config.get("use_dora")):
+            pairs.setdefault(part[1], {})[part[2] or part[3]] = name
         else:
             replaced[ours] = name
     whole: dict[str, Pair] = {}
-    for layer, both in pairs.items():
-        if both.keys() != {"A", "B"}:
-            raise CheckpointError(f"{path} holds one matrix of {layer!r:.80}; expected A and B")
-        rank = shapes[both["A"]][0] if len(shapes[both["A"]]) == 2 else 0
+    needed = {"A", "B", "magnitude"} if config.get("use_dora") else {"A", "B"}
+    for layer, parts in pairs.items():
+        if parts.keys() != needed:
+            raise CheckpointError(
+                f"{path} holds {name_list(parts)} of {layer!r:.80}; expected {name_list(needed)}."
+                " The file is damaged; copy or download it again"
+            )
+        rank = shapes[parts["A"]][0] if len(shapes[parts["A"]]) == 2 else 0
         scaling = _scaling(config, layer, rank)
-        whole[f"{layer}.weight"] = Pair(both["A"], both["B"], scaling)
+        whole[f"{layer}.weight"] = Pair(parts["A"], parts["B"], scaling, parts.get("magnitude", ""))
     saved = set(map(str, _listed(config.get("modules_to_save"))))
-    own_head = HEAD in replaced or ("wte" in saved and "wte.weight" in replaced)
+    own = {HEAD, "wte.weight"} if "wte" in saved else {HEAD}
+    own_head = bool(own & replaced.keys() or {HEAD, "wte.weight"} & whole.keys())
     if not whole and not replaced:
         raise CheckpointError(f"{path} holds no tensors; the adapter changes nothing")
     return Adapter(path, whole, replaced, own_head)
@@ -166,7 +182,9 @@ def _scaling(config: Mapping[str, Any], layer: str, rank: int) -> float:
     """What the product of the two matrices is multiplied by."""
     alpha = config["lora_alpha"]
     for pattern, value in (config.get("alpha_pattern") or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", f"transformer.{layer}"):
+        if re.match(
+            rf"(.*\.)?({pattern})$", layer if layer == "lm_head" else f"transformer.{layer}"
+        ):
             alpha = value
             break
     return float(alpha / (rank**0.5 if config.get("use_rslora") else rank)) if rank else 0.0
@@ -180,16 +198,22 @@ def check_fit(opened: Opened, config: Mapping[str, Any]) -> None:
     expected = dict(expected_shapes(config))
     expected[HEAD] = expected["wte.weight"]
     for name, pair in adapter.pairs.items():
-        if name not in expected or not is_linear(name):
+        if name not in expected or not (is_linear(name) or name in (*EMBEDDINGS, HEAD)):
             raise CheckpointError(
                 f"{path} has LoRA on {name!r:.80}; expected it on c_attn, c_proj and c_fc of the"
-                f" base's {config.get('n_layer', 12)} layers. {MERGE}"
+                f" base's {config.get('n_layer', 12)} layers, wte, wpe or lm_head. {MERGE}"
             )
         a, b = shapes[pair.a], shapes[pair.b]
-        if len(a) != 2 or len(b) != 2 or a[0] != b[1] or (a[1], b[0]) != expected[name]:
+        ends = expected[name][::-1] if name == HEAD else expected[name]  # in, out
+        if len(a) != 2 or len(b) != 2 or a[0] != b[1] or (a[1], b[0]) != ends:
             raise CheckpointError(
                 f"{path}: the matrices of {name!r} have shapes {a!s:.80} and {b!s:.80}, which do"
-                f" not make {expected[name]} of the base; the adapter is of another base"
+                f" not make {ends} of the base; the adapter is of another base"
+            )
+        if pair.magnitude and shapes[pair.magnitude] != ends[1:]:
+            raise CheckpointError(
+                f"{path}: the magnitudes of {name!r} have shape {shapes[pair.magnitude]!s:.80};"
+                f" expected {ends[1:]} of the base. The adapter is of another base"
             )
     for name, theirs in adapter.replaced.items():
         if name not in expected:

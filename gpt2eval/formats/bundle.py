@@ -28,7 +28,10 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A tensor of a bundle: dtype (None: another than DTYPES), shape, and where its bytes lie."""
+    """A tensor of a bundle: dtype (None: another than DTYPES), shape, and where its bytes lie.
+
+    partitioned  it lies in slices, each with an entry of its own, and nowhere whole
+    """
 
     dtype: str | None
     shape: tuple[int, ...]
@@ -36,6 +39,7 @@ class Entry:
     begin: int
     size: int
     checksum: int
+    partitioned: bool
 
 
 def read_index(path: Path) -> tuple[int, dict[str, Entry]]:
@@ -71,7 +75,9 @@ def _parse(content: bytes) -> tuple[int, dict[str, Entry]]:
                 raise ValueError(f"it has more than {ENTRY_LIMIT} entries")
             values[key] = value
     shards = _shards(values.pop(b"", b""))
-    return shards, {key.decode(): _entry(key, value) for key, value in values.items()}
+    # Keys that begin with a zero are of slices; the entry of their tensor says that it has some.
+    whole = {key: value for key, value in values.items() if not key.startswith(b"\0")}
+    return shards, {key.decode(): _entry(value) for key, value in whole.items()}
 
 
 def _block(content: bytes, begin: int, length: int) -> bytes:
@@ -179,15 +185,16 @@ def _shards(header: bytes) -> int:
     return shards
 
 
-def _entry(key: bytes, value: bytes) -> Entry:
+def _entry(value: bytes) -> Entry:
     """A BundleEntryProto."""
     numbers = dict.fromkeys((1, 3, 4, 5, 6), 0)
     shape: tuple[int, ...] = ()
+    partitioned = False
     for field, content in _fields(value):
         if field == 2:
             shape = _shape(_message(content))
         elif field == 7:
-            raise ValueError(f"{key!r:.80} is partitioned; expected whole tensors")
+            partitioned = True
         elif field in numbers:
             numbers[field] = _number(content)
     return Entry(
@@ -197,6 +204,7 @@ def _entry(key: bytes, value: bytes) -> Entry:
         begin=numbers[4],
         size=numbers[5],
         checksum=numbers[6],
+        partitioned=partitioned,
     )
 
 

@@ -30,6 +30,7 @@ CONFIG_LIMIT = 10_000_000  # bytes
 SIZE_LIMIT = 10_000_000  # of a size in config.json
 LAYER_LIMIT = 10_000
 HEAD = "lm_head.weight"
+WRAPPERS = re.compile(r"^(?:(?:module|_orig_mod)\.)*(?:transformer\.)?")
 HEAD_WIDTH = 64  # of all four sizes that OpenAI released
 
 
@@ -124,6 +125,14 @@ def expected_shapes(config: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int,
             yield f"h.{layer}.{name}", shape
     yield "ln_f.weight", (width,)
     yield "ln_f.bias", (width,)
+
+
+def plain_name(name: str) -> str:
+    """The name of a tensor without `transformer.` and what torch wraps a model in.
+
+    DistributedDataParallel puts `module.` before every name, torch.compile `_orig_mod.`.
+    """
+    return WRAPPERS.sub("", name)
 
 
 def is_linear(name: str) -> bool:

@@ -57,6 +57,10 @@ QUANTISED = {
     29: ("IQ1_M", 256, 56),
     34: ("TQ1_0", 256, 54),
     35: ("TQ2_0", 256, 66),
+    39: ("MXFP4", 32, 17),
+    40: ("NVFP4", 64, 36),
+    41: ("Q1_0", 128, 18),
+    42: ("Q2_0", 64, 18),
 }
 BLOCKS = {name: (numbers, size) for name, numbers, size in QUANTISED.values()}
 # Names of llama.cpp, of the whole model and of a block.
@@ -322,7 +326,7 @@ def dequantised(content: Any, stored: Stored) -> Any:
     rows = content.reshape(*stored.shape[:-1], stored.shape[-1] // numbers * size)
     try:
         return dequantize(rows, GGMLQuantizationType[stored.dtype])
-    except NotImplementedError as error:
+    except (KeyError, NotImplementedError) as error:
         raise CheckpointError(
             f"{stored.path} is quantised as {stored.dtype}, which the installed gguf cannot read;"
             " update it, or convert the model with --outtype f16"

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from gpt2eval.errors import CheckpointError
-from gpt2eval.formats.config import ANOTHER, CONFIG_DEFAULTS, check_tensors, read_config, read_json
+from gpt2eval.formats.config import (
+    ANOTHER,
+    CONFIG_DEFAULTS,
+    check_tensors,
+    plain_name,
+    read_config,
+    read_json,
+)
 from gpt2eval.formats.files import (
     OTHER_TOKENIZER_FILES,
     TOKENIZER_FILES,
@@ -18,7 +25,7 @@ from gpt2eval.formats.files import (
     need_file,
 )
 from gpt2eval.formats.opened import Opened, TokenizerFiles
-from gpt2eval.formats.safetensors import read_safetensors_header, strip_prefix
+from gpt2eval.formats.safetensors import read_safetensors_header
 from gpt2eval.pickled import check_pickle
 
 ACCEPTS = "a directory in Hugging Face format: config.json, weights (or shards), tokenizer"
@@ -42,8 +49,9 @@ def open(path: Path) -> Opened:
     if kind == "safetensors":
         shapes: dict[str, Sequence[int]] = {}
         for each in weights:
-            shapes.update(read_safetensors_header(each))
-        check_tensors(path, config, strip_prefix(shapes), "config.json", ANOTHER)
+            header = read_safetensors_header(each)
+            shapes.update({plain_name(name): shape for name, shape in header.items()})
+        check_tensors(path, config, shapes, "config.json", ANOTHER)
     else:
         _check_bytes(path, config, weights)
         for each in weights:

@@ -1,10 +1,10 @@
 """nanoGPT's ckpt.pt: a dictionary of the model, its sizes, the optimiser and the training options.
 
-The layout is that of nanoGPT's train.py and model.py. Matrices are [out, in]; torch.compile puts
-`_orig_mod.` before every name; with bias=False neither matrices nor layer norms have a bias. The
-activation is nanoGPT's `nn.GELU()`, the exact one. A vocabulary that was padded for training (50257
-to 50304) stays as it is: the model was trained with the padded tokens in its softmax, and nanoGPT
-leaves them in when it computes a loss.
+The layout is that of nanoGPT's train.py and model.py. Matrices are [out, in]; with bias=False
+neither matrices nor layer norms have a bias. The activation is nanoGPT's `nn.GELU()`, the exact
+one. A vocabulary that was padded for training (50257 to 50304) stays as it is: the model was
+trained with the padded tokens in its softmax, and nanoGPT leaves them in when it computes a loss.
+Nothing of the optimiser, two thirds of a file, is read.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from gpt2eval.formats.config import (
     expected_shapes,
     gpt2_config,
     is_linear,
+    plain_name,
 )
 from gpt2eval.formats.files import name_list, tokenizer_beside
-from gpt2eval.formats.opened import Opened
+from gpt2eval.formats.opened import Opened, Stored
 from gpt2eval.pickled import Described, describe_pickle
 
 ACCEPTS = "nanoGPT's ckpt.pt, or a directory with one"
-COMPILED = "_orig_mod."
 SIZES = {
     "vocab_size": "vocab_size",
     "block_size": "n_positions",
@@ -36,7 +36,7 @@ SIZES = {
     "n_head": "n_head",
 }
 OTHERS = {"bias", "dropout"}
-NUMBERS = ("Double", "Float", "Half", "BFloat16")
+DTYPES = {"Double": "F64", "Float": "F32", "Half": "F16", "BFloat16": "BF16"}
 
 
 def detect(path: Path) -> bool:
@@ -61,7 +61,8 @@ def open(path: Path) -> Opened:
         raise CheckpointError(f"{path}: model and model_args are no dictionaries; no nanoGPT")
     config = gpt2_config(_sizes(path, arguments), activation_function="gelu")
     check_sizes(path, config)
-    shapes = _shapes(path, model)
+    tensors = _tensors(path, model)
+    shapes = {name: stored.engine_shape for name, stored in tensors.items()}
     absent: frozenset[str] = frozenset()
     if not arguments.get("bias", True):
         expected = dict(_biases(config, shapes))
@@ -78,15 +79,11 @@ def open(path: Path) -> Opened:
         kind="nanogpt",
         config=config,
         weights=(path,),
+        tensors=tensors,
         tokenizer=lambda: tokenizer_beside(path.parent, path),
         absent=absent,
         assumed=("activation: the exact GELU of nanoGPT's model.py",),
     )
-
-
-def engine_name(name: str) -> str:
-    """The engine's name of a tensor of nanoGPT's."""
-    return name.removeprefix(COMPILED).removeprefix("transformer.")
 
 
 def _sizes(path: Path, arguments: Mapping[Any, Any]) -> dict[str, Any]:
@@ -101,20 +98,29 @@ def _sizes(path: Path, arguments: Mapping[Any, Any]) -> dict[str, Any]:
     return {ours: arguments[theirs] for theirs, ours in SIZES.items()}
 
 
-def _shapes(path: Path, model: Mapping[Any, Any]) -> dict[str, tuple[int, ...]]:
-    """The engine's shapes; masks, which old versions kept, left out."""
-    shapes = {}
+def _tensors(path: Path, model: Mapping[Any, Any]) -> dict[str, Stored]:
+    """Places by the engine's names; masks, which old versions kept, left out."""
+    tensors = {}
     for key, tensor in model.items():
-        name = engine_name(str(key))
+        name = plain_name(str(key))
         if name.endswith(".attn.bias") and name.count(".") == 3:
             continue
-        if not isinstance(tensor, Described) or tensor.dtype not in NUMBERS:
+        if not isinstance(tensor, Described) or tensor.dtype not in DTYPES:
             raise CheckpointError(
                 f"{path}: {name!r:.80} of the model is no tensor of floating point"
                 f" ({tensor!r:.80}); expected the state_dict of nanoGPT's model"
             )
-        shapes[name] = tensor.shape[::-1] if is_linear(name) else tensor.shape
-    return shapes
+        if tensor.begin is None:
+            raise CheckpointError(
+                f"{path}: {name!r:.80} is not stored in one piece, row by row; expected a"
+                " state_dict as nanoGPT saves it. Load it, make its tensors .contiguous(), and"
+                " save it again"
+            )
+        dtype = DTYPES[tensor.dtype]
+        tensors[name] = Stored(path, tensor.begin, dtype, tensor.shape, is_linear(name))
+    if tensors.get(HEAD) == tensors.get("wte.weight"):
+        tensors.pop(HEAD, None)  # one place under two names, and a sixth of GPT-2's memory
+    return tensors
 
 
 def _biases(config: Mapping[str, Any], shapes: Mapping[str, Any]) -> Any:

@@ -114,6 +114,11 @@ def _tensors(index: Path, entries: Mapping[str, Entry], files: list[Path]) -> di
         ours = engine_name(name)
         if ours is None:
             continue
+        if entry.partitioned:
+            raise CheckpointError(
+                f"{index}: {name!r:.80} is partitioned; expected whole tensors. Build the model"
+                " without a partitioner, restore this checkpoint and save it again"
+            )
         shape = entry.shape
         if is_linear(ours) and len(shape) == 3 and shape[0] == 1:
             shape = shape[1:]

@@ -51,6 +51,7 @@ class Pair:
     a: str  # [rank, in]
     b: str  # [out, rank]
     scaling: float
+    magnitude: str = ""  # of DoRA: [out], the length that each column gets
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Opened:
     tensors    name without `transformer.` -> place; None where safetensors or torch reads the file
     absent     biases that the model does without; the engine takes zeros for them
     assumed    what the files do not say, in sentences
-    base       the checkpoint below an adapter, as its config names it
+    base       the checkpoint below an adapter, as its config names it, and its revision on the hub
     adapter    what is done to the tensors of the base
     """
 
@@ -91,4 +92,5 @@ class Opened:
     absent: frozenset[str] = field(default=frozenset())
     assumed: tuple[str, ...] = ()
     base: str = ""
+    base_revision: str = ""
     adapter: Adapter | None = None

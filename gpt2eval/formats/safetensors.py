@@ -17,6 +17,7 @@ from gpt2eval.formats.config import (
     check_tensors,
     gpt2_config,
     infer_sizes,
+    plain_name,
     read_config,
 )
 from gpt2eval.formats.files import own_file, tokenizer_beside
@@ -37,7 +38,7 @@ def detect(path: Path) -> bool:
 
 def open(path: Path) -> Opened:
     """One file: sizes from config.json beside it, else from the shapes, the rest as in GPT-2."""
-    shapes = strip_prefix(read_safetensors_header(path))
+    shapes = {plain_name(name): shape for name, shape in read_safetensors_header(path).items()}
     beside = own_file(path.parent, "config.json")
     assumed: tuple[str, ...] = ()
     if beside:
@@ -58,11 +59,6 @@ def open(path: Path) -> Opened:
         tokenizer=lambda: tokenizer_beside(path.parent, path),
         assumed=assumed,
     )
-
-
-def strip_prefix(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Tensors by their names without `transformer.`."""
-    return {name.removeprefix("transformer."): value for name, value in tensors.items()}
 
 
 def read_safetensors_header(path: Path) -> dict[str, list[int]]:

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from gpt2eval.checkpoint import Checkpoint
 from gpt2eval.errors import CheckpointError, out_of_memory
-from gpt2eval.formats import nanogpt
-from gpt2eval.formats.config import HEAD, expected_shapes, is_linear
+from gpt2eval.formats.config import HEAD, expected_shapes, plain_name
 from gpt2eval.model.merging import merged
 from gpt2eval.model.stored import read_stored
 
@@ -34,8 +33,15 @@ def read_weights(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
     missing = set(wanted)
     if checkpoint.config.get("tie_word_embeddings", True):
         missing.remove(HEAD)  # may be there all the same
+    seen = set()
     for name, tensor in _stored(checkpoint):
+        if name in seen:  # under two prefixes, or in two shards
+            raise CheckpointError(
+                f"the weights of {checkpoint.path} hold {name!r} twice; expected every tensor once."
+                " Save the checkpoint again"
+            )
         if name in wanted:
+            seen.add(name)
             _check(checkpoint, name, tensor, wanted[name])
             missing.discard(name)
             yield name, tensor
@@ -82,24 +88,11 @@ def _read(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
             yield name, read_stored(checkpoint.tensors[name])
     elif checkpoint.adapter and checkpoint.base:
         yield from merged(checkpoint.adapter, _stored(checkpoint.base))
-    elif checkpoint.kind == "nanogpt":
-        yield from _read_nanogpt(checkpoint.weights[0])
     else:
         read = _read_safetensors if checkpoint.kind == "safetensors" else _read_pickle
         for path in checkpoint.weights:
             for name, tensor in read(path):
-                yield name.removeprefix("transformer."), tensor
-
-
-def _read_nanogpt(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """The model alone: the optimiser beside it is mapped, and never touched."""
-    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    model = content.pop("model")
-    del content
-    while model:
-        key, tensor = model.popitem()
-        name = nanogpt.engine_name(key)
-        yield name, tensor.t() if is_linear(name) else tensor
+                yield plain_name(name), tensor
 
 
 def _read_safetensors(path: Path) -> Iterator[tuple[str, Tensor]]:

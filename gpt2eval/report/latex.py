@@ -36,13 +36,19 @@ class Cell:
     interval: str = ""
     bold: bool = False
 
+    @property
+    def behind(self) -> str:
+        """What stands behind the number."""
+        mark = f"$^{{{self.mark}}}$" if self.mark else ""
+        interval = rf"~{{\scriptsize\mdseries {self.interval}}}" if self.interval else ""
+        return mark + interval
+
     def latex(self) -> str:
-        """The two cells that it takes: the number, and what stands behind it."""
+        """The cell: the number, and what stands behind it."""
         bold = r"\bfseries " if self.bold else ""
-        behind = f"$^{{{self.mark}}}$" if self.mark else ""
-        if self.interval:
-            behind += rf"~{{\scriptsize {self.interval}}}"
-        return f"{bold}{self.number} & {behind}"
+        if self.number.startswith("{"):
+            return f"{bold}{self.number.removesuffix('}')}{self.behind}}}"
+        return f"{bold}{self.number}" + (f"{{{self.behind}}}" if self.behind else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +60,18 @@ class Column:
 
     @property
     def shape(self) -> str:
-        """Siunitx's table-format: the digits before and behind the point."""
+        """Options of its S: the digits before and behind the point, and room behind those.
+
+        One column holds number and stars, so that both stand in the middle under a wide heading.
+        """
         numbers = [cell.number for cell in self.cells.values() if not cell.number.startswith("{")]
         parts = [number.lstrip("-").partition(".") for number in numbers]
         whole = max((len(before) for before, *_ in parts), default=1)
         rest = max((len(behind) for *_, behind in parts), default=0)
         sign = "-" if any(number.startswith("-") for number in numbers) else ""
-        return f"{sign}{whole}.{rest}" if rest else f"{sign}{whole}"
+        digits = f"{sign}{whole}.{rest}" if rest else f"{sign}{whole}"
+        behind = max((cell.behind for cell in self.cells.values()), key=len, default="")
+        return f"table-format={digits}" + (f",table-space-text-post={{{behind}}}" if behind else "")
 
     @property
     def width(self) -> int:
@@ -296,7 +307,7 @@ def _float(
         lines += [
             r"\begin{table}[tbp]",
             r"\centering\small",
-            r"\sisetup{detect-weight=true}",
+            r"\sisetup{detect-weight=true,table-align-text-post=false}",
             rf"\caption{{{caption.removesuffix('.')}{place}.}}",
             rf"\label{{tab:{name}{f'-{number}' * (number > 1)}}}",
         ]
@@ -341,10 +352,10 @@ def _lines(table: Table) -> int:
 
 
 def _tabular(groups: Sequence[Sequence[Row]], columns: Sequence[Column]) -> list[str]:
-    shapes = "".join(f"S[table-format={column.shape}]@{{}}l" for column in columns)
+    shapes = "".join(f"S[{column.shape}]" for column in columns)
     lines = [rf"\begin{{tabular}}{{l{shapes}}}", r"\toprule"]
     for line in range(max(len(column.head) for column in columns)):
-        heads = [rf"\multicolumn{{2}}{{c}}{{{column.head[line]}}}" for column in columns]
+        heads = [f"{{{column.head[line]}}}" for column in columns]
         lines.append(" & ".join(["", *heads]).lstrip() + r" \\")
     for group in groups:
         lines.append(r"\midrule")

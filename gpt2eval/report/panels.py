@@ -79,11 +79,21 @@ def grid(
     columns = min(len(panels), 2 if len(panels) == 4 else 3)
     lines = math.ceil(len(panels) / columns)
     # Lines of a title take room from the panel under it.
-    titles = [title_lines(section) for section in panels]
+    notices = [_notice(section) for section in panels]
+    # What is true of all panels is said once, over all of them.
+    shared = (
+        "\n".join(notices[0]) if columns > 1 and notices.count(notices[0]) == len(panels) else ""
+    )
+    titles = [
+        [_title(section), *([] if shared else notice)]
+        for section, notice in zip(panels, notices, strict=True)
+    ]
     height += 0.12 * (max(len(title) for title in titles) - 1)
     figure = Figure(
         (SINGLE if columns == 1 else DOUBLE, height * lines + 0.25), layout="constrained"
     )
+    if shared:
+        figure.suptitle(shared)
     axes = figure.subplots(lines, columns, squeeze=False).flatten().tolist()
     for number in range(len(panels)):
         draw(axes[number], number)
@@ -95,12 +105,14 @@ def grid(
     return figure
 
 
-def title_lines(section: Section) -> list[str]:
-    """Lines over a panel: its name, and what must be known about its data."""
-    marks = data_mark(section.first)
-    lines = [line for mark in marks.split("; ") for line in wrap(mark, TITLE)]
-    # What the lines below say need not stand in the name too.
-    return [shorten(section.title.removesuffix(f" ({marks})"), TITLE), *lines]
+def _title(section: Section) -> str:
+    """The name of a panel, without what the notice says already."""
+    return shorten(section.title.removesuffix(f" ({data_mark(section.first)})"), TITLE)
+
+
+def _notice(section: Section) -> list[str]:
+    """Lines that say what must be known about the data of a panel."""
+    return [line for mark in data_mark(section.first).split("; ") for line in wrap(mark, TITLE)]
 
 
 def main_metric(section: Section) -> tuple[str, Estimate]:

@@ -19,7 +19,7 @@ def show_examination(found: Examination) -> None:
     console = Console()
     for topic, facts in found.facts.items():
         console.print(Text(topic, style="bold"))
-        for line in _lines(facts):
+        for line in _lines(facts) if facts else ["none"]:
             console.print(Text(f"  {line}"), soft_wrap=True)
     console.print()
     for one in found.findings:
@@ -52,4 +52,6 @@ def _short(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}"  # of a load or a speed, no more is known
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -23,6 +23,14 @@ def show_finetuned(done: Finetuned) -> None:
         f"step {record['step']} of {record['steps']}: {record['tokens_seen']} tokens in"
         f" {record['seconds']:.0f} s{loss}",
     )
+    held_out = record["held_out"]
+    losses = dict(held_out["loss"]) if held_out else {}
+    if record["step"] in losses:
+        print_line(
+            console,
+            f"loss of {held_out['rows']} held-out rows: {losses[0]:.3f} before,"
+            f" {losses[record['step']]:.3f} after",
+        )
     scores = record.get("eval")
     if scores:
         for step, value in scores["scores"]:

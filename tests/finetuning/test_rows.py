@@ -10,7 +10,17 @@ from transformers import GPT2LMHeadModel
 
 from gpt2eval.errors import DataError, UsageError
 from gpt2eval.finetuning.options import FinetuneOptions
-from gpt2eval.finetuning.rows import PIECE, collate, make_rows, pieces, token_ids
+from gpt2eval.finetuning.rows import (
+    HELD_OUT,
+    PIECE,
+    Row,
+    Rows,
+    collate,
+    hold_out,
+    make_rows,
+    pieces,
+    token_ids,
+)
 from gpt2eval.finetuning.texts import Example
 from tests.checkpoints import PASSAGE
 
@@ -138,3 +148,30 @@ def test_long_texts_are_tokenised_in_pieces_to_the_same_tokens(tiny_model, monke
     (found,) = token_ids(tiny_model.tokenizer, [content])
     assert found.tolist() == tiny_model.encode([content])[0]
     assert PIECE > 1000  # what it is outside of this test
+
+
+def numbered(count, length=2):
+    """Rows that can be told apart."""
+    learned = np.ones(length, dtype=bool)
+    places = np.arange(length)
+    rows = [Row(np.full(length, number), places, learned) for number in range(count)]
+    return Rows(rows, count, 0, cut=True)
+
+
+def test_what_is_held_out_lies_evenly_and_is_not_learned():
+    rows, held = hold_out(numbered(100), 0.05)
+    assert [int(row.ids[0]) for row in held] == [10, 30, 50, 70, 90]
+    assert {int(row.ids[0]) for row in rows.rows} == set(range(100)) - {10, 30, 50, 70, 90}
+    assert (rows.tokens, rows.learned, rows.examples) == (190, 190, 100)
+
+
+@pytest.mark.parametrize(("count", "share", "held"), [(19, 0.05, 0), (20, 0.05, 1), (100, 0.0, 0)])
+def test_nothing_is_held_out_of_few_rows(count, share, held):
+    rows, out = hold_out(numbered(count), share)
+    assert (len(rows), len(out)) == (count - held, held)
+
+
+def test_no_more_is_held_out_than_a_loss_needs():
+    rows, held = hold_out(numbered(1000, length=512), 0.5)
+    assert len(held) == HELD_OUT // 512
+    assert len(rows) + len(held) == 1000

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import random
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,6 +84,7 @@ def options(place: Path, tiny_checkpoint: Path) -> FinetuneOptions:
         block_size=16,
         learning_rate=1e-3,
         save_every=2,
+        held_out=0.0,
         device="cpu",
         results=str(place / "results"),
         data=str(place),
@@ -211,6 +216,75 @@ def test_bfloat16_trains_float32_weights(options: FinetuneOptions) -> None:
     assert np.isfinite(done.record["loss"])
 
 
+# ---- what is held out, and what is said ----------------------------------------------------------
+
+
+def test_rows_that_are_held_out(options: FinetuneOptions, place: Path) -> None:
+    """Their loss against transformers' own, before and after; the training is not touched by it."""
+    given = replace(options, held_out=0.2)
+    done = finetune(given, Silent())
+    seen = done.record["held_out"]
+    assert seen["rows"] == (done.record["train"]["rows"] + seen["rows"]) // 5 == 2
+    assert [step for step, _ in seen["loss"]] == [0, 2, 4, 6]
+
+    base = open_checkpoint(options.model)
+    examples = training.read_examples([place / "book.txt"], given)
+    tokenizer = training.load_tokenizer(base)
+    made = training.make_rows(examples, tokenizer, tokenizer.eos_token_id, 64, given)
+    _, held = training.hold_out(made, 0.2)
+    for path, (_, found) in ((Path(options.model), seen["loss"][0]), (done.path, seen["loss"][-1])):
+        model = GPT2LMHeadModel.from_pretrained(path).eval()
+        losses = []
+        for row in held:
+            ids = torch.from_numpy(row.ids).long()
+            with torch.no_grad():
+                scores = model(ids[None]).logits[0].log_softmax(-1)
+            losses += [-float(scores[n - 1, ids[n]]) for n in range(1, len(ids))]
+        assert found == pytest.approx(np.mean(losses), rel=1e-5)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(training._HeldOut, "_look", lambda self, control: None)
+        blind = finetune(replace(given, output=str(place / "blind")), Silent())
+    assert_same(done.path, blind.path)
+    assert done.record["loss"] == blind.record["loss"] > 0
+    assert blind.record["held_out"]["loss"] == []
+
+
+def test_nothing_is_trained_silently_on_a_line(options: FinetuneOptions, place: Path) -> None:
+    (place / "line.txt").write_text("The lighthouse keeper counted the ships.\n")
+    said: list[str] = []
+    given = replace(options, train=(str(place / "line.txt"),), block_size=None, held_out=0.05)
+    done = finetune(given, Silent(), said.append)
+    assert said[0].startswith("only ")
+    assert "tokens to learn from (rows: 1)" in said[0]
+    assert said[1].startswith("too few rows (1) to hold any out")
+    assert done.record["remarks"] == said
+    (place / "line.txt").write_text("\n \n")
+    with pytest.raises(DataError, match="is empty; expected text to train on"):
+        finetune(replace(given, output=str(place / "none")), Silent())
+
+
+def test_a_training_that_makes_it_worse_says_so(options: FinetuneOptions) -> None:
+    said: list[str] = []
+    given = replace(options, held_out=0.2, learning_rate=0.5, schedule="constant")
+    finetune(given, Silent(), said.append)
+    assert said[-1].startswith("the loss of the held-out rows is ")
+    assert "these weights know less of such text than the base" in said[-1]
+
+
+@pytest.mark.parametrize(("lora", "factor"), [(None, 1), (2, 10)])
+def test_the_learning_rate_follows_the_width(
+    options: FinetuneOptions, lora: int | None, factor: int
+) -> None:
+    """5e-5 for GPT-2 small, by which the width is divided; an adapter takes ten times that."""
+    if lora:
+        pytest.importorskip("peft")
+    done = finetune(replace(options, learning_rate=None, lora=lora, steps=1), Silent())
+    width = open_checkpoint(options.model).size("n_embd")
+    found = done.record["arguments"]["learning_rate"]
+    assert found == pytest.approx(5e-5 * 768 / width * factor, rel=0.05)
+
+
 # ---- adapters -----------------------------------------------------------------------------------
 
 
@@ -290,7 +364,9 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(training._Trainer, "training_step", die)
 
 
-@pytest.mark.parametrize("more", [{}, {"lora": 2}, {"eval_task": "harbour", "eval_every": 1}])
+@pytest.mark.parametrize(
+    "more", [{"held_out": 0.2}, {"lora": 2}, {"eval_task": "harbour", "eval_every": 1}]
+)
 def test_a_training_that_was_killed_goes_on(
     options: FinetuneOptions, place: Path, more: dict[str, Any]
 ) -> None:
@@ -311,9 +387,33 @@ def test_a_training_that_was_killed_goes_on(
     done = finetune(options, Silent())
     assert not torn.exists()
     assert_same(done.path, whole.path)
-    for name in ("step", "tokens_seen", "train", "loss", "eval"):
+    for name in ("step", "tokens_seen", "train", "loss", "held_out", "eval", "remarks"):
         assert done.record.get(name) == whole.record.get(name), name
     assert not (place / "out" / "lock").exists()
+
+
+def test_a_training_that_is_killed_at_any_moment(options: FinetuneOptions, place: Path) -> None:
+    """SIGKILL, which nothing catches, in a step or in a save, wherever it meets the process."""
+    options = replace(options, steps=30, save_every=1, held_out=0.2)
+    whole = finetune(replace(options, output=str(place / "whole")), Silent())
+    children = multiprocessing.get_context("forkserver")
+    children.set_forkserver_preload(["gpt2eval.finetuning.training"])
+    out, met = Path(options.output), 0
+    for _ in range(4):
+        seen = set(out.glob("checkpoint-*"))
+        child = children.Process(target=finetune, args=(options, Silent()))
+        child.start()
+        while child.is_alive() and set(out.glob("checkpoint-*")) <= seen:
+            time.sleep(0.005)
+        time.sleep(random.uniform(0, 0.1))
+        child.kill()
+        child.join()
+        met += child.exitcode == -signal.SIGKILL
+    assert met  # a machine may be fast, but not four times
+    done = finetune(options, Silent())
+    assert_same(done.path, whole.path)
+    for name in ("step", "tokens_seen", "loss", "held_out", "remarks"):
+        assert done.record[name] == whole.record[name], name
 
 
 @pytest.mark.parametrize(
@@ -409,6 +509,7 @@ def test_files_that_may_not_grow(options: FinetuneOptions, place: Path) -> None:
     """RLIMIT_FSIZE, as a quota: a message, exit code 4; with room, the same command ends well."""
     command = ["finetune", "--model", options.model, "--train", options.train[0], "--output"]
     command += [str(place / "full"), "--steps", "2", "--block-size", "16", "--device", "cpu"]
+    command.append("--quiet")
     limit = (
         "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (90000, 90000));"
         "sys.argv[0] = 'gpt2eval'; runpy.run_module('gpt2eval', run_name='__main__')"
@@ -435,6 +536,7 @@ def test_scores_along_the_way_change_nothing_and_are_kept(
     alone = finetune(replace(options, output=str(place / "alone")), Silent())
     done = finetune(replace(options, eval_task="harbour"), Silent())
     assert_same(done.path, alone.path)
+    assert done.record["loss"] == alone.record["loss"] > 0  # logged at the same steps
     results = load_results(place / "results")
     steps = [training_step(result) for result in results]
     assert steps == [("out", step) for step in (0, 2, 4, 6)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,11 +38,14 @@ PLAIN: dict[str, dict[str, Any]] = {
     "embedding": {"target_modules": ["c_attn"], "modules_to_save": ["wte"]},
     "embedding and head": {"target_modules": ["c_attn"], "modules_to_save": ["wte", "lm_head"]},
     "positions": {"target_modules": ["c_fc"], "modules_to_save": ["wpe"]},
+    "dora": {"target_modules": LAYERS, "use_dora": True},
+    "dora everywhere": {"target_modules": [*LAYERS, "wte", "lm_head"], "use_dora": True},
+    "lora on embeddings": {"target_modules": ["wte", "wpe", "c_fc"], "r": 3, "lora_alpha": 5},
+    "lora on the head": {"target_modules": ["lm_head"], "alpha_pattern": {"lm_head": 3}},
+    "lora on both ends": {"target_modules": ["lm_head", "wte"], "use_rslora": True},
 }
 MORE: dict[str, tuple[dict[str, Any], str]] = {
-    "dora": ({"target_modules": LAYERS, "use_dora": True}, "more than plain LoRA: use_dora"),
     "pissa": ({"target_modules": ["c_attn"], "init_lora_weights": "pissa"}, "changes the base"),
-    "wte": ({"target_modules": ["wte"]}, r"(has LoRA on|holds) '.*wte"),
     "tokens": (
         {"target_modules": ["c_attn"], "trainable_token_indices": [1, 2]},
         "more than plain LoRA: trainable_token_indices",
@@ -107,6 +112,45 @@ def test_on_a_base_in_another_format(original: Path, tmp_path: Path) -> None:
     assert (logits(tmp_path / "adapter") - first).abs().max() < 1e-5
 
 
+def put_in_cache(cache: Path, source: Path, commit: str, branch: str) -> None:
+    """As huggingface_hub keeps a repository: snapshots of links to blobs, and refs."""
+    home = cache / "models--openai-community--gpt2"
+    for directory in ("blobs", "refs", f"snapshots/{commit}"):
+        (home / directory).mkdir(parents=True, exist_ok=True)
+    (home / "refs" / branch).write_text(commit)
+    for file in source.iterdir():
+        blob = hashlib.sha256(file.read_bytes()).hexdigest()
+        shutil.copyfile(file, home / "blobs" / blob)
+        (home / "snapshots" / commit / file.name).symlink_to(f"../../blobs/{blob}")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("revision", [None, "second", "b" * 40])
+def test_a_base_on_the_hub(
+    revision: str | None, original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The revision that the adapter names, as PEFT's AutoPeftModel takes it."""
+    peft = pytest.importorskip("peft")
+    other = make_checkpoint(tmp_path / "other", vocab=360, n_embd=128, scale=0.08, seed=9)
+    put_in_cache(tmp_path / "cache", original, "a" * 40, "main")
+    put_in_cache(tmp_path / "cache", other, "b" * 40, "second")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    place = writers.write_adapter(original, tmp_path / "adapter")
+    change(place, base_model_name_or_path="openai-community/gpt2", revision=revision)
+    checkpoint = open_checkpoint(place, offline=True)
+    assert checkpoint.base is not None
+    assert checkpoint.base.revision == ("b" if revision else "a") * 40
+    base = peft.PeftConfig.from_pretrained(place).revision
+    assert base == revision
+    local = peft.PeftModel.from_pretrained(
+        GPT2LMHeadModel.from_pretrained(other if base else original), place
+    )
+    assert (logits(place, offline=True) - expected(local.eval())).abs().max() < 1e-5
+    change(place, revision="third")
+    with pytest.raises(CheckpointError, match=r"hf download openai.*/gpt2 --revision third"):
+        open_checkpoint(place, offline=True)
+
+
 def test_what_is_recorded_of_an_adapter(original: Path, tmp_path: Path) -> None:
     """Another base, another weight or another alpha is another checkpoint."""
     place = writers.write_adapter(original, tmp_path / "adapter")
@@ -148,6 +192,20 @@ def tensors(**changes: torch.Tensor) -> Callable[[Path], None]:
     return alter
 
 
+def magnitudes(size: int) -> Callable[[Path], None]:
+    """DoRA, with so many numbers for each layer."""
+
+    def alter(directory: Path) -> None:
+        path = directory / "adapter_model.safetensors"
+        content = load_file(path)
+        layers = {name.partition(".lora_")[0] for name in content}
+        more = {f"{layer}.lora_magnitude_vector": torch.ones(size) for layer in layers}
+        save_file({**content, **more}, path)
+        change(directory, use_dora=True)
+
+    return alter
+
+
 def no_matrix(directory: Path) -> None:
     path = directory / "adapter_model.safetensors"
     content = load_file(path)
@@ -176,7 +234,11 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda d: (d / "adapter_model.safetensors").unlink(),
         r"adapter without weights; expected adapter_model\.safetensors or",
     ),
-    "one matrix": (no_matrix, r"holds one matrix of 'h\.0\.attn\.c_attn'; expected A and B"),
+    "one matrix": (no_matrix, r"holds A of 'h\.0\.attn\.c_attn'; expected A, B\. The file is dam"),
+    "no magnitudes": (config(use_dora=True), r"holds A, B of '.*'; expected A, B, magnitude\."),
+    "few magnitudes": (magnitudes(383), r"magnitudes of .* shape \(383,\); expected \(384,\)"),
+    "revision a number": (config(revision=5), r"revision = 5; expected a branch, tag or commit"),
+    "revision a path": (config(revision="../x"), r"revision = '\.\./x'; expected a branch"),
     "another base": (
         tensors(lora_A__weight=torch.ones(2, 64)),
         r"have shapes \(2, 64\) and \(384, 2\), which do not make \(128, 384\)",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,12 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from gpt2eval import formats
 from gpt2eval.checkpoint import open_checkpoint, open_checkpoints
 from gpt2eval.errors import CheckpointError
+from gpt2eval.formats import gguf as gguf_format
 from gpt2eval.formats.crc32c import crc32c, masked_crc32c
+from gpt2eval.formats.opened import Stored
 from gpt2eval.model import load_model
+from gpt2eval.model.stored import read_stored
+from gpt2eval.model.weights import read_weights
 from tests.checkpoints import PASSAGE
 from tests.formats import writers
 
@@ -136,6 +142,39 @@ def test_headers_are_read_without_torch(original: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [*WRITERS, "adapter"]
+
+
+# ---- Hugging Face -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrapped", ["_orig_mod.", "module.", "module._orig_mod."])
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "ckpt.pt"])
+def test_names_of_a_model_that_torch_wrapped(
+    name: str, wrapped: str, original: Path, tmp_path: Path
+) -> None:
+    """A state_dict of DistributedDataParallel, of torch.compile, or of both."""
+    writers.copy_tokenizer(original, tmp_path)
+    if name == "ckpt.pt":
+        path = writers.write_nanogpt(original, tmp_path / name)
+        alter(path, lambda c: c.update(model={wrapped + k: v for k, v in c["model"].items()}))
+        theirs = original_with(original, activation_function="gelu")
+    else:
+        shutil.copyfile(original / "config.json", tmp_path / "config.json")
+        theirs = original_with(original)
+        weights = {wrapped + k: v.clone() for k, v in theirs.state_dict().items()}
+        (save_file if name.endswith("s") else torch.save)(weights, tmp_path / name)
+    assert (logits(tmp_path) - expected(theirs)).abs().max() < 1e-5
+
+
+def test_a_tensor_under_two_names(original: Path, tmp_path: Path) -> None:
+    path = single(original, tmp_path / "there")
+    weights = load_file(path)
+    save_file({**weights, "module.transformer.wpe.weight": torch.ones(64, 128)}, path)
+    checkpoint = open_checkpoint(path)
+    with pytest.raises(
+        CheckpointError, match=r"hold 'wpe\.weight' twice; expected every tensor once"
+    ):
+        load_model(checkpoint, "cpu")
 
 
 # ---- single safetensors -------------------------------------------------------------------------
@@ -260,6 +299,32 @@ def alter(path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     return path
 
 
+def test_nanogpt_reads_what_torch_reads(original: Path, tmp_path: Path) -> None:
+    """Places in the file, against torch.load: every dtype, a part of a storage, old masks."""
+    path = writers.write_nanogpt(original, tmp_path / "ckpt.pt")
+    content = torch.load(path, weights_only=True)
+    model = content["model"]
+    kinds = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+    for number, name in enumerate(
+        n for n in model if not n.endswith(("wte.weight", "lm_head.weight"))
+    ):
+        model[name] = model[name].to(kinds[number % 4])
+    part = "transformer.h.1.mlp.c_fc.bias"
+    model[part] = torch.cat([torch.zeros(7, dtype=model[part].dtype), model[part]])[7:]
+    model["transformer.h.0.attn.bias"] = torch.ones(1, 1, 48, 48).tril()
+    torch.save(content, path)
+    found = dict(read_weights(open_checkpoint(path, tokenizer=str(original))))
+    expected = {
+        name.removeprefix("transformer."): tensor.t() if writers.is_matrix(name) else tensor
+        for name, tensor in model.items()
+        if name not in ("lm_head.weight", "transformer.h.0.attn.bias")  # tied, and a mask
+    }
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor), name
+
+
 BAD_NANOGPT: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a fork": (
         lambda c: c["model_args"].update(use_relu=True),
@@ -285,6 +350,10 @@ BAD_NANOGPT: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     ),
     "negative": (lambda c: c["model_args"].update(n_embd=-1), r"n_embd = -1; expected a positive"),
     "a list": (lambda c: c.update(model=[1]), r"model and model_args are no dictionaries"),
+    "not in rows": (
+        lambda c: c["model"].update({"transformer.wpe.weight": torch.ones(128, 48).t()}),
+        r"'wpe\.weight' is not stored in one piece.*make its tensors \.contiguous\(\)",
+    ),
     "whole numbers": (
         lambda c: c["model"].update({"transformer.ln_f.bias": torch.ones(128).long()}),
         r"'ln_f\.bias' of the model is no tensor of floating point",
@@ -362,6 +431,66 @@ def test_crc32c(size: int) -> None:
     assert crc32c(b"123456789") == 0xE3069283
 
 
+# What `tf.compat.v1.train.Saver` of TensorFlow 2.21 wrote of the tensors of `bundled`, with one
+# device and with three and sharded=True, under this digest of the data files and the index.
+TENSORFLOW = {
+    ("float32", 1): "968293e4c41f9bfcf98d137dbba7fe010bc02da50c764ed589ee93cc96f019ba",
+    ("float32", 3): "84536a24cd3d5d8fcfa22cc0694d9bec01a7358560ab9c8b047fb89cefc1baf9",
+    ("float16", 1): "66924503605421685b68bb24cebbc5836892335df59dfbe51c26cbbfa81e5982",
+    ("float16", 3): "b336c5226fa2d6d52b857313e3fc279b990f99b3fad351b9a7b10c05230d471c",
+    ("bfloat16", 1): "a36b2565a43043ccb2a030bc7cbfc29fd7e03fc1169f0214ad15e61d9c457962",
+    ("bfloat16", 3): "0f5fcb6cfc41054aa66a8011f90ee909ffd38ff44d12d62c56ba102913a9c6be",
+    ("float64", 1): "a7d4b97e3ec658211ea5e8acca9c7f4840083504e7dbfa8be07ab2f113d31f4b",
+    ("float64", 3): "67e6b962c870c1c6b20942b4c716a6fd55d7dfa53e9b8474d41c41ffa7bfff48",
+}
+
+
+@pytest.mark.parametrize(("dtype", "shards"), TENSORFLOW)
+def test_our_writer_writes_what_tensorflow_writes(dtype: str, shards: int) -> None:
+    """Byte for byte, so that what is read here was written as if by TensorFlow."""
+    shapes: dict[str, tuple[int, ...]] = {"model/wte": (6, 4), "model/wpe": (3, 4)}
+    shapes |= {"model/ln_f/g": (4,), "model/ln_f/b": (4,)}
+    for layer in range(2):
+        stem = f"model/h{layer}/attn/c_attn"
+        shapes |= {f"{stem}/w": (1, 4, 12), f"{stem}/b": (12,)}
+    tensors = {
+        name: (torch.arange(prod(shapes[name])) + place)
+        .view(shapes[name])
+        .to(getattr(torch, dtype))
+        for place, name in enumerate(sorted(shapes))
+    }
+    entries, data = writers.bundle_of(tensors, shards)
+    index = writers.table(entries, block_size=262_144, restart=16)
+    assert hashlib.sha256(b"".join([*data, index])).hexdigest() == TENSORFLOW[dtype, shards]
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_tensorflow_in_other_types(kind: torch.dtype, original: Path, tmp_path: Path) -> None:
+    path = writers.write_openai(original, tmp_path / "run1", kind=kind)
+    rounded = GPT2LMHeadModel.from_pretrained(original).to(kind).float().eval()
+    assert (logits(path) - expected(rounded)).abs().max() < 1e-5
+
+
+def test_a_partitioned_tensor_of_tensorflow(original: Path, tmp_path: Path) -> None:
+    """The key of a slice is no text; this one was written by TensorFlow."""
+    path = writers.write_openai(original, tmp_path / "124M")
+    slice_of_wte = b"\0model/wte\0\1\1\2\x80\xc0\xb4\x80\xc0\x80"
+    shape = entry((360, 128), 0, 0)
+
+    def partition(entries: dict[bytes, bytes]) -> None:
+        entries[slice_of_wte] = entries[b"model/wte"]
+        entries[b"model/wte"] = shape + writers.proto((7, b""))
+
+    rewrite(path, partition, original)
+    with pytest.raises(
+        CheckpointError, match=r"'model/wte' is partitioned; expected whole tensors"
+    ):
+        open_checkpoint(path)
+    # Of an optimiser's tensors it does not matter.
+    rewrite(path, lambda e: e.update({b"model/wte/Adam": writers.proto((7, b""))}), original)
+    assert open_checkpoint(path).kind == "tensorflow"
+
+
 def test_tensorflow_in_several_files(original: Path, original_model: Any, tmp_path: Path) -> None:
     path = writers.write_openai(original, tmp_path / "run1", shards=3)
     assert (logits(path) - expected(original_model)).abs().max() < 1e-5
@@ -415,10 +544,6 @@ BAD_ENTRIES: dict[str, tuple[Callable[[dict[bytes, bytes]], Any], str]] = {
     "other shape": (lambda e: e.update({WPE: entry((32, 256), 0, 32768)}), r"shape \(32, 256\)"),
     "many dimensions": (lambda e: e.update({WPE: entry((1,) * 99, 0, 4)}), "more than 8 dimensio"),
     "negative": (lambda e: e.update({WPE: entry((64, 128), 2**64 - 8, 8)}), "number is negative"),
-    "partitioned": (
-        lambda e: e.update({WPE: writers.proto((1, 1), (7, b""))}),
-        "is partitioned; expected whole tensors",
-    ),
     "big-endian": (lambda e: e.update({b"": writers.proto((1, 1), (2, 1))}), "big-endian"),
     "no files": (lambda e: e.update({b"": b""}), "said to have 0 files"),
     "a million files": (lambda e: e.update({b"": writers.proto((1, 10**6))}), "1000000 files"),
@@ -503,6 +628,43 @@ def test_gguf_of_the_package_itself(kind: str, original: Path, tmp_path: Path) -
     for name, array in said.items():
         state[f"transformer.{name}"].copy_(torch.from_numpy(array.copy()))
     assert (logits(tmp_path / "a.gguf") - expected(model)).abs().max() < 1e-5
+
+
+# Of every type that the package reads: a block of sin(n * n), n = 0, 1, ..., that llama.cpp's
+# `ggml_quantize_chunk` wrote (September 2026, every number equally important), and how far it is
+# off, as a share of the numbers' root mean square.
+BLOCKS = json.loads((Path(__file__).parent / "llama_cpp_blocks.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_blocks_that_llama_cpp_packed(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("gguf")
+    numbers, size = gguf_format.BLOCKS[kind]
+    content = base64.b64decode(BLOCKS[kind]["block"])
+    (tmp_path / "a.gguf").write_bytes(b"before" + 2 * content)
+    stored = Stored(tmp_path / "a.gguf", 6, kind, (2, numbers), size=2 * size)
+    original = np.sin(np.arange(numbers) ** 2)
+    for row in read_stored(stored).numpy():
+        off = np.sqrt(np.mean((row - original) ** 2) / np.mean(original**2))
+        assert off < BLOCKS[kind]["error"]
+
+
+@pytest.mark.parametrize("kind", [name for name in gguf_format.BLOCKS if name not in BLOCKS])
+def test_a_type_that_the_package_does_not_read(kind: str, tmp_path: Path) -> None:
+    numbers, size = gguf_format.BLOCKS[kind]
+    (tmp_path / "a.gguf").write_bytes(bytes(size))
+    with pytest.raises(CheckpointError, match=rf"quantised as {kind}, which the installed gguf"):
+        read_stored(Stored(tmp_path / "a.gguf", 0, kind, (1, numbers), size=size))
+
+
+def test_types_are_those_of_the_package() -> None:
+    gguf = pytest.importorskip("gguf")
+    known = {
+        int(kind): (kind.name, *sizes) for kind, sizes in gguf.constants.GGML_QUANT_SIZES.items()
+    }
+    ours = gguf_format.QUANTISED
+    assert {kind: ours[kind] for kind in ours if kind in known}.items() <= known.items()
+    assert {kind for kind in known if kind < 39 and known[kind][1] > 1} - ours.keys() == {9, 15}
 
 
 def test_gguf_without_the_package(

@@ -167,11 +167,14 @@ def proto(*fields: tuple[int, int | bytes]) -> bytes:
 
 
 def table(entries: Mapping[bytes, bytes], block_size: int = 512, restart: int = 4) -> bytes:
-    """A table of LevelDB: data blocks, an empty block of metadata, an index block, a footer."""
+    """A table of LevelDB: data blocks, an empty block of metadata, an index block, a footer.
+
+    TensorFlow has blocks of 262,144 bytes and a restart every 16 entries.
+    """
     out, handles = bytearray(), []
 
     def block(pairs: list[tuple[bytes, bytes]]) -> bytes:
-        body, restarts, last = bytearray(), [], b""
+        body, restarts, last = bytearray(), [] if pairs else [0], b""
         for number, (key, value) in enumerate(pairs):
             shared = 0
             if number % restart == 0:
@@ -194,7 +197,8 @@ def table(entries: Mapping[bytes, bytes], block_size: int = 512, restart: int = 
             handles.append((key, block(pairs)))
             pairs = []
     if pairs:
-        handles.append((pairs[-1][0], block(pairs)))
+        behind = bytes([pairs[-1][0][0] + 1])  # the shortest key behind the last
+        handles.append((behind, block(pairs)))
     meta, index = block([]), block(handles)
     footer = (meta + index).ljust(40, b"\0")
     return bytes(out) + footer + struct.pack("<Q", 0xDB4775248B80FB57)
@@ -210,35 +214,46 @@ def openai_name(name: str) -> str:
     return f"model/{stem.replace('.', '/')}/{letter}"
 
 
+TF_KINDS = {torch.float32: 1, torch.float64: 2, torch.bfloat16: 14, torch.float16: 19}
+
+
 def openai_entries(
-    original: Path, shards: int = 1
+    original: Path, shards: int = 1, kind: torch.dtype = torch.float32
 ) -> tuple[dict[bytes, bytes], list[bytes], dict[str, Any]]:
     """The entries of the index, the data files, and hparams."""
     config, weights = read(original)
-    named = {openai_name(name): tensor for name, tensor in weights.items()}
+    named = {openai_name(name): tensor.to(kind) for name, tensor in weights.items()}
     named["model/h0/attn/c_attn/b/Adam"] = torch.zeros(3)  # what fine-tuning leaves behind
+    matrices = {name: tensor[None] for name, tensor in named.items() if name.endswith("/w")}
+    hparams = {"n_vocab": config["vocab_size"], "n_ctx": config["n_positions"]}
+    hparams |= {key: config[key] for key in ("n_embd", "n_head", "n_layer")}
+    return *bundle_of({**named, **matrices}, shards), hparams
+
+
+def bundle_of(
+    tensors: Mapping[str, torch.Tensor], shards: int = 1
+) -> tuple[dict[bytes, bytes], list[bytes]]:
+    """The entries of an index, and the data files."""
     entries = {b"": proto((1, shards), (3, proto((1, 1))))}
     data = [bytearray() for _ in range(shards)]
-    for number, (name, tensor) in enumerate(sorted(named.items())):
-        if name.endswith("/w"):
-            tensor = tensor[None]
-        content = tensor.contiguous().numpy().tobytes()
+    for number, (name, tensor) in enumerate(sorted(tensors.items())):
+        content = tensor.contiguous().view(torch.uint8).numpy().tobytes()
         shard = data[number % shards]
         shape = proto(*[(2, proto((1, size))) for size in tensor.shape])
-        fields: list[tuple[int, int | bytes]] = [(1, 1), (2, shape)]
+        fields: list[tuple[int, int | bytes]] = [(1, TF_KINDS[tensor.dtype]), (2, shape)]
         fields += [(3, number % shards)] if number % shards else []  # proto3 leaves zeros out
         fields += [(4, len(shard))] if shard else []
         entries[name.encode()] = proto(*fields, (5, len(content)), (6, masked(content)))
         shard += content
-    hparams = {"n_vocab": config["vocab_size"], "n_ctx": config["n_positions"]}
-    hparams |= {key: config[key] for key in ("n_embd", "n_head", "n_layer")}
-    return entries, list(map(bytes, data)), hparams
+    return entries, list(map(bytes, data))
 
 
-def write_openai(original: Path, directory: Path, shards: int = 1) -> Path:
+def write_openai(
+    original: Path, directory: Path, shards: int = 1, kind: torch.dtype = torch.float32
+) -> Path:
     """A directory as OpenAI's download_model.py leaves it."""
     directory.mkdir(parents=True, exist_ok=True)
-    entries, data, hparams = openai_entries(original, shards)
+    entries, data, hparams = openai_entries(original, shards, kind)
     (directory / "model.ckpt.index").write_bytes(table(entries))
     for number, content in enumerate(data):
         (directory / f"model.ckpt.data-{number:05}-of-{shards:05}").write_bytes(content)

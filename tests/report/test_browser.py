@@ -17,7 +17,7 @@ import pytest
 
 from gpt2eval.report import write_report
 from gpt2eval.types import Result
-from tests.report.building import estimate, paper, result
+from tests.report.building import compared, estimate, paper, result
 from tests.report.running import (
     HOSTILE,
     answer_record,
@@ -391,6 +391,39 @@ def test_by_keyboard_alone(report: Path, visit: Callable[..., Any]) -> None:
     page.keyboard.press("Escape")
     assert place.locator("tr.detail").count() == 0
     assert page.evaluate("document.activeElement.className") == "open"
+
+
+def test_wide_tables_keep_their_names_in_view_and_their_rows_low(
+    tmp_path: Path, visit: Callable[..., Any]
+) -> None:
+    """A row is as high as a number with its interval; stars stand in one column."""
+    tasks = ("wikitext2@lm-eval", "rather_long_name_of_a_task@protocol")
+    values = {"run-1-checkpoint-500": (40.25, 30.5), "run-1-checkpoint-1000": (2000.0, 20.5)}
+    runs = [
+        result(name, task, {"word_perplexity": estimate(value)})
+        for name, of in values.items()
+        for task, value in zip(tasks, of, strict=True)
+    ]
+    options = {"metric": "word_perplexity", "unit": "perplexity", "higher": False}
+    found = [
+        compared("run-1-checkpoint-1000", -1, task, baseline="run-1-checkpoint-500", **options)
+        for task in tasks
+    ]
+    page = visit(write_report(runs, tmp_path, comparisons=found).parent / "report.html")
+    edges = "all => all.map(x => Math.round(x.getBoundingClientRect().left))"
+    stars = page.locator("table.summary sup").evaluate_all(edges)
+    assert len(stars) == 2
+    assert len(set(stars)) == 1
+    rows = page.locator("#comparisons tbody tr, table.summary tbody tr:not(.minor)")
+    heights = rows.evaluate_all("all => all.map(x => x.getBoundingClientRect().height)")
+    assert len(heights) == 4
+    assert max(heights) < 60
+    table = page.locator("#comparisons .scroll")
+    name = table.locator("tbody th").first
+    before = name.bounding_box()["x"]
+    table.evaluate("x => { x.scrollLeft = 300; }")
+    assert table.evaluate("x => x.scrollLeft") > 100
+    assert name.bounding_box()["x"] == before
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

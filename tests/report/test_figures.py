@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -16,6 +17,7 @@ from gpt2eval.report.curves import training_step
 from gpt2eval.report.plots import Difference
 from gpt2eval.report.plots.marks import MARKERS, palette
 from gpt2eval.report.plots.names import apart
+from gpt2eval.report.position import Curve
 from gpt2eval.types import Result
 from tests.report.building import compared, estimate, result, write_words
 
@@ -116,6 +118,55 @@ def test_differences_on_sample_data_say_so_in_the_picture(monkeypatch: pytest.Mo
     monkeypatch.setattr(plots, "save", seen)
     report_files(runs, comparisons=[compared("mine", 0.05)], baseline="gpt2")
     assert "sample data, not a benchmark score" in titles
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures of reports that are made after this, as they are saved."""
+    seen: list[Figure] = []
+    save = plots.save
+    monkeypatch.setattr(plots, "save", lambda figure: seen.append(figure) or save(figure))
+    return seen
+
+
+def test_a_notice_of_all_panels_stands_once_above_them(figures: list[Figure]) -> None:
+    metrics = {"accuracy": estimate(0.3, unit="fraction", higher=True)}
+    report_files([result("a", task, metrics, source="bundled") for task in ("one@p", "two@p")])
+    (figure,) = figures
+    assert figure.get_suptitle() == "sample data, not a benchmark score"
+    assert [ax.get_title() for ax in figure.axes] == ["one@p", "two@p"]
+    figures.clear()
+    runs = [
+        result("a", task, metrics, source=source)
+        for task, source in (("one@p", "bundled"), ("two@p", "hub"))
+    ]
+    report_files(runs)
+    (figure,) = figures
+    assert figure.get_suptitle() == ""
+    assert "sample data" in figure.axes[0].get_title()
+    assert "sample data" not in figure.axes[1].get_title()
+
+
+def test_long_names_fit_below(tmp_path: Path, figures: list[Figure]) -> None:
+    report_files([words(tmp_path, f"{'n' * 40}{n}", 0.3, n) for n in range(6)])
+    below = [figure for figure in figures if figure.legends]
+    assert below
+    for figure in below:
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        box = legend.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.width
+
+
+def test_no_loss_is_negative() -> None:
+    ax = Figure().subplots()
+    ends = np.array([1, 2])
+    mean, error, counts = np.array([2.0, 2.0]), np.array([3.0, 3.0]), np.array([9, 9])
+    curve = Curve(ends, ends, mean, error, ends, counts, "9 documents")
+    plots.draw_positions(ax, {"a": curve}, {"a": 0})
+    assert ax.get_ylim()[0] == 0
+    assert ax.get_ylim()[1] > 7
 
 
 def test_many_differences_take_several_figures_and_the_first_has_all_numbers() -> None:

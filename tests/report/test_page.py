@@ -318,10 +318,11 @@ def test_significance_is_marked_against_the_baseline() -> None:
     assert [cell.count("*") for cell in (one, two, three, four)] == [0, 3, 1, 0]
     assert "significantly better than a, p &lt; 0.001" in page
     assert "significantly worse than a, p = 0.030" in page
-    stars = "differs from a: * p &lt; 0.05, ** p &lt; 0.01, *** p &lt; 0.001"
-    assert f"{stars} (corrected by Holm&#39;s method)" in page
+    levels = ", ".join(f"{'*' * n} p &lt; {p}" for n, p in enumerate((0.05, 0.01, 0.001), 1))
+    unbroken = re.sub(r"(?<=[*p;]) (?=[p&0])", "\u00a0", levels)
+    assert f"differs from a: {unbroken} (corrected by Holm&#39;s method)" in page
     table = rows(page, "Comparisons with a")
-    assert table[0][3] == "−2.00*** [-3.00, -1.00]"
+    assert table[0][3] == "−2.00*** [−3.00, −1.00]"
     assert table[2][4:6] == ["-", "-"]
     assert "Comparisons" not in page_of(runs)
 

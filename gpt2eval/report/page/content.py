@@ -170,7 +170,7 @@ def _compared(x: Comparison, several: bool) -> list[Cell]:
     )
     better = (x.difference > 0) == x.higher_is_better
     counts = f"{x.wins:,} / {x.ties:,} / {x.losses:,}"
-    effect = NOTHING if x.effect is None else f"{x.effect:.3g} ({x.effect_name})"
+    effect = NOTHING if x.effect is None else f"{_minus(f'{x.effect:.3g}')} ({x.effect_name})"
     smallest = NOTHING if x.smallest is None else _signed(x.smallest, x.unit).lstrip("+")
     correction = "" if x.p_corrected is None else CORRECTED[x.correction]
     return [
@@ -181,7 +181,7 @@ def _compared(x: Comparison, several: bool) -> list[Cell]:
         Cell(
             _signed(x.difference, x.unit),
             x.difference,
-            format_interval(difference),
+            _minus(format_interval(difference)),
             best=bool(mark(x)) and better,
             mark=mark(x),
             told=told(x),
@@ -204,6 +204,11 @@ def _of_parts(comparisons: Sequence[Comparison]) -> str:
         return ""
     are = "comparison of a part is" if parts == 1 else "comparisons of parts are"
     return f"{format_count(parts)} {are} in tables/comparisons.csv, uncorrected."
+
+
+def _minus(numbers: str) -> str:
+    """The same with the sign for minus that the page has, as wide as a plus."""
+    return numbers.replace("-", "−")
 
 
 def _signed(value: float, unit: str) -> str:
@@ -283,7 +288,9 @@ def legend(sections: Sequence[Section], comparisons: Sequence[Comparison]) -> st
     if comparisons:
         against = distinct(plain(x.baseline) for x in comparisons)
         how = distinct(CORRECTED[x.correction] for x in comparisons)
-        limits = ", ".join(f"{stars} p < {alpha:g}" for alpha, stars in reversed(MARKS))
+        limits = ", ".join(
+            f"{stars}\u00a0p\u00a0<\u00a0{alpha:g}" for alpha, stars in reversed(MARKS)
+        )
         parts.append(f"differs from {against}: {limits} ({how})")
     return "; ".join(parts) + "."
 

@@ -14,7 +14,7 @@ def split_table(splits: Sequence[Split], rule: str) -> Table | None:
     if not splits:
         return None
     kinds = list(dict.fromkeys(kind for one in splits for kind in one.estimates))
-    words = ("Task", "Checkpoint", "Metric")
+    words = ("task", "checkpoint", "metric")
     rows = [
         [
             Cell(plain(one.task), plain(one.task), head=True),

@@ -39,6 +39,7 @@ def draw_positions(ax: Axes, curves: Mapping[str, Curve], looks: Mapping[str, in
     ax.xaxis.set_major_locator(LogLocator(base=4, numticks=20))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_ylim(bottom=max(0, ax.get_ylim()[0]))  # a band may reach below, a loss cannot
     ax.grid(axis="y")
     ax.set_xlabel("context (tokens)")
     ax.set_ylabel("loss (nats per token)\n← lower is better")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
@@ -45,12 +46,22 @@ def _end(handle: Any) -> tuple[float, float, str]:
 
 
 def legend_below(figure: Figure, columns: int) -> None:
-    """One legend for all axes, under them: inside it would cover data."""
+    """One legend for all axes, under them: inside it would cover data.
+
+    It has fewer columns where names are long, and the figure more room for the rows.
+    """
     handles = _handles(figure)
-    if handles:
-        figure.legend(
-            list(handles.values()), list(handles), loc="outside lower center", ncols=columns
-        )
+    if not handles:
+        return
+    names: Any = {"handles": list(handles.values()), "labels": list(handles)}
+    legend = figure.legend(**names, loc="outside lower center", ncols=columns)
+    while columns > 1 and legend.get_window_extent().width > figure.bbox.width:
+        rows = math.ceil(len(handles) / columns)
+        columns -= 1
+        more = math.ceil(len(handles) / columns) - rows
+        figure.set_figheight(figure.get_figheight() + 0.14 * more)
+        legend.remove()
+        legend = figure.legend(**names, loc="outside lower center", ncols=columns)
 
 
 def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -19,13 +18,10 @@ def save(figure: Figure) -> dict[str, bytes]:
     }
     # The layout is solved once; it is the slow part, and so the three agree.
     files = {}
-    with warnings.catch_warnings():
-        # A name in a script that the font lacks shows as boxes; tables have it in full.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
-        for ending, fields in metadata.items():
-            out = io.BytesIO()
-            figure.savefig(out, format=ending, metadata=fields)
-            files[ending] = out.getvalue()
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for ending, fields in metadata.items():
+        out = io.BytesIO()
+        figure.savefig(out, format=ending, metadata=fields)
+        files[ending] = out.getvalue()
     return files
