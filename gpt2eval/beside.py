@@ -125,7 +125,8 @@ def main() -> None:
         answer = True, function(*arguments)
     except Exception as error:
         if type(error).__module__ != "gpt2eval.errors":
-            error.add_note(f"In the second process:\n{traceback.format_exc()}")
+            # What add_note does, which Python 3.10 does not have.
+            error.__notes__ = [f"In the second process:\n{traceback.format_exc()}"]
         answer = False, error
     pickle.dump(answer, out)
     out.close()

@@ -22,7 +22,7 @@ from gpt2eval import __version__
 from gpt2eval.compare.records import read_run
 from gpt2eval.export.lm_eval_samples import write_samples
 from gpt2eval.export.lm_eval_values import Part, parts_of, values_of
-from gpt2eval.export.order import Order, Written
+from gpt2eval.export.order import Order, Written, began
 from gpt2eval.peers.lm_eval_names import twin
 from gpt2eval.results import write_atomically
 from gpt2eval.task import Task
@@ -40,7 +40,7 @@ def write(order: Order) -> Written:
     for group in _files(order):
         model = _model(group[0][1])
         folder = order.output / re.sub(r'["<>:/|\\?*\[\]]+', "__", model)
-        when = _time([result for _, result in group])
+        when = began([result for _, result in group]).replace(tzinfo=None, microsecond=0)
         while (path := folder / f"results_{when.isoformat().replace(':', '-')}.json") in taken:
             when = when.replace(microsecond=when.microsecond + 1)
         taken.add(path)
@@ -87,15 +87,6 @@ def _twin_of(result: Result, tasks: Mapping[str, Task]) -> str:
 def _model(result: Result) -> str:
     """What the user called the checkpoint."""
     return str(result.checkpoint.get("path") or result.checkpoint["name"])
-
-
-def _time(results: Sequence[Result]) -> datetime:
-    """When the last of the results was begun, so that equal results make equal files."""
-    known = [str(result.run["started"]) for result in results if result.run.get("started")]
-    started = (
-        datetime.fromisoformat(max(known)) if known else datetime.fromtimestamp(0, timezone.utc)
-    )
-    return started.replace(tzinfo=None, microsecond=0)
 
 
 def _write_file(

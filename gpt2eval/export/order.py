@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from gpt2eval.labels import checkpoint_labels
@@ -45,3 +46,13 @@ class Written:
 def whole(result: Result) -> dict[str, Estimate]:
     """The metrics over all samples, without those of parts."""
     return {name: each for name, each in result.metrics.items() if not each.part}
+
+
+def began(results: Sequence[Result]) -> datetime:
+    """When the last of the results was begun, so that equal results make equal files.
+
+    1970 where none says when.
+    """
+    known = [str(result.run["started"]) for result in results if result.run.get("started")]
+    # fromisoformat reads no "Z" before Python 3.11.
+    return datetime.fromisoformat(max(known, default="1970-01-01T00:00:00Z").replace("Z", "+00:00"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gpt2eval.export.order import Order, Written
+from gpt2eval.export.order import Order, Written, began
 from gpt2eval.export.tracked import COLUMNS, need, scalars, settings, step_of, table
 from gpt2eval.naming import safe_name
 from gpt2eval.report.text import markdown
@@ -33,17 +33,11 @@ def write(order: Order) -> Written:
             for name, number in scalars(result).items()
         ]
         values += [_text("table", _rows(results)), _text("settings", _settings(results))]
-        writer.add_event(Event(step=step, wall_time=_began(results), summary=Summary(value=values)))
+        when = began(results).timestamp()
+        writer.add_event(Event(step=step, wall_time=when, summary=Summary(value=values)))
         writer.close()
         paths.append(path)
     return Written(paths, [f"look at it: tensorboard --logdir {order.output}"])
-
-
-def _began(results: Sequence[Result]) -> float:
-    from datetime import datetime
-
-    known = [str(result.run["started"]) for result in results if result.run.get("started")]
-    return datetime.fromisoformat(max(known)).timestamp() if known else 0.0
 
 
 def _text(tag: str, text: str) -> Any:
