@@ -241,17 +241,27 @@ def read(master: int) -> bytes:
         return b""
 
 
-def test_a_terminal_shows_the_text_as_it_comes_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+def interrupted() -> tuple[int, bytes, int]:
+    """The exit code of a command that is interrupted while it writes, what it wrote, and in how
+    many pieces it came.
+    """
     process, master = on_a_terminal("--prompt", "The \x1b[31mred", "--max-new-tokens", 400)
     shown, reads = b"", 0
     deadline = time.monotonic() + 120
-    while len(shown) < 200 and time.monotonic() < deadline and (new := read(master)):
+    while reads < 5 and time.monotonic() < deadline and (new := read(master)):
         shown, reads = shown + new, reads + 1
     process.send_signal(signal.SIGINT)
     while new := read(master):
         shown += new
-    assert process.wait(60) == 3
-    assert reads > 3  # it came in pieces
+    os.close(master)
+    return process.wait(60), shown, reads
+
+
+def test_a_terminal_shows_the_text_as_it_comes_and_ctrl_c_ends_it() -> None:
+    # On a busy machine the whole text may be there before this process gets to interrupt it.
+    code, shown, reads = next(found for found in (interrupted() for _ in range(5)) if found[0])
+    assert code == 3
+    assert reads == 5  # it came in pieces
     assert b"The \\x1b[31mred" in shown
     assert b"Interrupted." in shown
     assert b"Traceback" not in shown

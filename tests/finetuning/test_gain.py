@@ -16,7 +16,7 @@ from gpt2eval.overlap import overlap
 from gpt2eval.scoring import Silent
 
 pytest.importorskip("accelerate")  # gpt2eval[finetune]
-LEARNED, SCORED = 800, 600  # passages
+LEARNED, SCORED = 400, 600  # passages
 
 
 def novels(shared_data: Path, place: Path, count: int) -> Path:
@@ -55,17 +55,17 @@ def test_a_gain_on_real_text(shared_data: Path, tmp_path: Path) -> None:
     (gain,) = compare([base, tuned], metrics=["perplexity"])
     assert gain.n == SCORED
     assert gain.candidate_value < gain.baseline_value
-    assert gain.p_corrected < 0.001, gain
+    assert gain.p_corrected < 0.01, gain
 
 
 @pytest.mark.shared
 def test_a_gain_of_adapters_on_real_text(shared_data: Path, tmp_path: Path) -> None:
     """Rows that were not learned, by adapters with the rate that nobody gave."""
     pytest.importorskip("peft")
-    train = novels(shared_data, tmp_path, 400)
+    train = novels(shared_data, tmp_path, LEARNED // 2)
     options = FinetuneOptions(
         model="demo-base", train=(str(train),), output=str(tmp_path / "tuned"), epochs=1, lora=8,
         device="cpu",
     )  # fmt: skip
     done = finetune(options, Silent())
-    assert losses(done)[-1] == min(losses(done)) < losses(done)[0] - 0.1
+    assert losses(done)[-1] == min(losses(done)) < losses(done)[0] - 0.05
