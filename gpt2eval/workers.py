@@ -21,7 +21,14 @@ from typing import IO, Any
 from gpt2eval import errors
 from gpt2eval.beside import cores
 from gpt2eval.checkpoint import Checkpoint
-from gpt2eval.errors import Gpt2EvalError, StoreError, UsageError, WorkerError
+from gpt2eval.errors import (
+    Gpt2EvalError,
+    ModelError,
+    StoreError,
+    UsageError,
+    WorkerError,
+    out_of_memory,
+)
 from gpt2eval.experiment import of_options
 from gpt2eval.options import RunOptions
 from gpt2eval.preparing import prepare_all
@@ -221,6 +228,12 @@ def main() -> int:
     except OSError as error:
         progress.tell(error=[StoreError.__name__, f"{error.filename or 'a file'}: {error}"])
         return StoreError.exit_code
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        words = f"out of memory ({str(error) or type(error).__name__}); allow more, or use fewer"
+        progress.tell(error=[ModelError.__name__, f"{words} --workers; what was scored is saved"])
+        return ModelError.exit_code
     return 0
 
 

@@ -109,11 +109,14 @@ main()
 """
 
 
-def test_no_room_for_the_model_ends_the_command_with_words(wide: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [[], ["--workers", "2"]], ids=["alone", "workers"])
+def test_no_room_for_the_model_ends_the_command_with_words(
+    more: list[str], wide: Path, tmp_path: Path
+) -> None:
     """More could be loaded than the weights, but not what transformers and the tokenizer take."""
     command = ["run", "--model", str(wide), "--data", "bundled", "--output", str(tmp_path / "out")]
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, "300000000", *command],
+        [sys.executable, "-c", LIMITED, "300000000", *command, *more],
         capture_output=True,
         text=True,
         timeout=300,
