@@ -19,17 +19,12 @@ from gpt2eval.report import report_files
 from gpt2eval.reporting import report
 from gpt2eval.results import load_results, write_result
 from tests.comparing import answers, write_run
-from tests.report.building import estimate, keep, result, write_records
+from tests.report.building import estimate, keep_four, result, write_records
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Two checkpoints, two tasks."""
-    root = tmp_path / "results"
-    for name in ("gpt2", "mine"):
-        keep(root, name)
-        keep(root, name, "wikitext2@paper", "ba9876543210")
-    return root
+    return keep_four(tmp_path / "results")
 
 
 # ---- the report ---------------------------------------------------------------------------------

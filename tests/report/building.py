@@ -235,3 +235,11 @@ def keep(root: Path, name: str, task: str = "wikitext2@lm-eval", run: str = "012
     directory = write_records(root / name / task / run, documents=12, windows=1)
     write_result(result(name, task, path=directory), directory)
     return directory
+
+
+def keep_four(root: Path) -> Path:
+    """Results of two checkpoints on two tasks, in a store; its root."""
+    for name in ("gpt2", "mine"):
+        keep(root, name)
+        keep(root, name, "wikitext2@paper", "ba9876543210")
+    return root

@@ -11,17 +11,12 @@ import pytest
 from gpt2eval.errors import StoreError, UsageError
 from gpt2eval.results import find_results
 from gpt2eval.types import Result
-from tests.report.building import keep, write_records
+from tests.report.building import keep, keep_four, write_records
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Two checkpoints, two tasks."""
-    root = tmp_path / "results"
-    for name in ("gpt2", "mine"):
-        keep(root, name)
-        keep(root, name, "wikitext2@paper", "ba9876543210")
-    return root
+    return keep_four(tmp_path / "results")
 
 
 def names(found: list[Result]) -> list[tuple[str, str]]:
